@@ -1,0 +1,1 @@
+"""dokkai: BERT, complete. Raw text in, a reading model out."""

@@ -1,0 +1,100 @@
+"""Documents to sentences, and sentences to arrays of token ids."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sentencex.sentencex import segment
+
+from dokkai.data.shards import token_dtype
+from dokkai.tokenization import Tokenizer
+
+_BATCH = 1 << 20  # characters that the tokenizer gets at once
+_LONGEST_TEXT = 100_000  # characters that the tokenizer gets as one string
+
+
+def split_sentences(line: str, language: str = "en") -> list[str]:
+    """Cut a line into its sentences, stripped, none empty; ``language`` is an ISO 639-1 code.
+
+    Rules and abbreviations are those of the library ``sentencex``, which treats a code it does not know as English.
+    """
+    return [sentence for piece in segment(language, line) if (sentence := piece.strip())]
+
+
+class Encoded(NamedTuple):
+    """Some documents as arrays, without empty ones.
+
+    ``tokens`` uint16 or uint32 (num_tokens,); ``sentence_lengths`` (num_sentences,) in tokens; ``document_lengths``
+    (num_documents,) in sentences. Empty is what the tokenizer makes no token of.
+    """
+
+    tokens: NDArray[Any]
+    sentence_lengths: NDArray[np.int64]
+    document_lengths: NDArray[np.int64]
+    num_empty_sentences: int
+    num_empty_documents: int
+
+    def documents(self) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
+        """Yield the tokens and the sentence lengths of each document, as views."""
+        sentence_ends = np.cumsum(self.document_lengths)
+        token_ends = np.cumsum(self.sentence_lengths)[sentence_ends - 1]
+        sentence = token = 0
+        for sentence_end, token_end in zip(sentence_ends.tolist(), token_ends.tolist(), strict=True):
+            yield self.tokens[token:token_end], self.sentence_lengths[sentence:sentence_end]
+            sentence, token = sentence_end, token_end
+
+
+class Encoder:
+    """Cuts documents, given as lists of lines, into sentences and tokenizes them. Can be pickled."""
+
+    def __init__(self, tokenizer: Tokenizer, language: str) -> None:
+        self._tokenizer, self._language = tokenizer, language
+        self._dtype = token_dtype(tokenizer.vocab_size)
+
+    def __call__(self, documents: Sequence[Sequence[str]]) -> Encoded:
+        sentences: list[str] = []
+        ends: list[int] = []
+        for lines in documents:
+            for line in lines:
+                sentences += split_sentences(line, self._language)
+            ends.append(len(sentences))
+        tokens, all_lengths = self._tokenize(sentences)
+        is_filled = all_lengths > 0
+        per_document = np.diff(np.concatenate([[0], np.cumsum(is_filled)])[[0, *ends]])
+        return Encoded(
+            tokens,
+            all_lengths[is_filled],
+            per_document[per_document > 0],
+            int((~is_filled).sum()),
+            int((per_document == 0).sum()),
+        )
+
+    def _tokenize(self, sentences: list[str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """All tokens, and how many belong to each sentence; a batch at a time, since ids in lists take much memory."""
+        arrays: list[NDArray[Any]] = []
+        lengths = np.zeros(len(sentences), np.int64)
+        texts: list[str] = []
+        owners: list[int] = []
+        size = 0
+        for number, sentence in enumerate(sentences):
+            for text in _pieces(sentence):
+                texts.append(text)
+                owners.append(number)
+                size += len(text)
+            if size >= _BATCH or number == len(sentences) - 1:
+                ids = self._tokenizer.token_ids_batch(texts)
+                np.add.at(lengths, owners, [len(row) for row in ids])
+                arrays.append(np.fromiter(chain.from_iterable(ids), self._dtype))
+                texts, owners, size = [], [], 0
+        return np.concatenate(arrays) if arrays else np.empty(0, self._dtype), lengths
+
+
+def _pieces(sentence: str) -> Iterator[str]:
+    """A sentence of endless length cut at spaces, where no token crosses, to bound the tokenizer's memory."""
+    start = 0
+    while len(sentence) - start > _LONGEST_TEXT and (space := sentence.find(" ", start + _LONGEST_TEXT)) >= 0:
+        yield sentence[start:space]
+        start = space + 1
+    yield sentence[start:]

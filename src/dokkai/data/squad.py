@@ -1,0 +1,157 @@
+"""Reading questions in the JSON layout of SQuAD 1.1 and 2.0, which JaQuAD and many others share."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from dokkai.data.text import read_lines
+from dokkai.errors import UserError
+
+_T = TypeVar("_T")
+_KINDS: dict[type, str] = {list: "a list", str: "a text", int: "a whole number"}
+_SHOWN = 40  # characters of an answer that an error shows
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A correct answer: ``context[start : start + len(text)] == text``, counted in code points."""
+
+    text: str
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question about a context; the questions of a paragraph share one context string.
+
+    Without ``is_labelled`` nothing is known of its answers; labelled and without answers it is unanswerable.
+    """
+
+    id: str
+    question: str
+    context: str
+    answers: tuple[Answer, ...]
+    title: str = ""
+    is_labelled: bool = True
+
+    @property
+    def is_impossible(self) -> bool:
+        """Whether the context is known to hold no answer."""
+        return self.is_labelled and not self.answers
+
+
+def read_squad(path: str | Path) -> list[Question]:
+    """Read the questions of a SQuAD file (plain, .gz, .xz or .zst; ``-`` is standard input) in their order.
+
+    A question without ``answers`` is unlabelled, unless it says ``is_impossible: true``. Other keys are not read.
+    UserError if the file is not in this layout, holds no questions or an id twice, or if an answer is empty or does
+    not lie where it says, or belongs to a question that is marked impossible.
+    """
+    name = "standard input" if str(path) == "-" else str(path)
+    try:
+        content = json.loads("\n".join(read_lines(path)))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{name}: not JSON (line {error.lineno}: {error.msg}); a SQuAD file is needed") from error
+    try:
+        entries = list(_entries(content))
+    except _LayoutError as error:
+        raise UserError(f"{name}: not in SQuAD's layout: {error}") from error
+    questions = [question for question, _ in entries]
+    if not questions:
+        raise UserError(f"{name}: no questions in it")
+    _check_ids(questions, name)
+    _check_marks([question for question, is_marked in entries if is_marked and question.answers], name)
+    _check_answers(questions, name)
+    return questions
+
+
+class _LayoutError(Exception):
+    """What is missing or of the wrong kind, and where."""
+
+
+def _entries(content: object) -> Iterator[tuple[Question, bool]]:
+    """Every question, and whether it is marked impossible."""
+    for i, article in enumerate(_get(content, "data", list, at="the file")):
+        title = article.get("title", "") if isinstance(article, dict) else ""
+        for j, paragraph in enumerate(_get(article, "paragraphs", list, at=f"data[{i}]")):
+            at = f"data[{i}].paragraphs[{j}]"
+            context = _get(paragraph, "context", str, at=at)
+            for k, entry in enumerate(_get(paragraph, "qas", list, at=at)):
+                yield _question(entry, context, str(title), f"{at}.qas[{k}]")
+
+
+def _question(entry: object, context: str, title: str, at: str) -> tuple[Question, bool]:
+    question_id = str(_get(entry, "id", str, int, at=at))
+    text = _get(entry, "question", str, at=at)
+    fields = entry if isinstance(entry, dict) else {}
+    is_marked = fields.get("is_impossible") is True
+    answers = _get(entry, "answers", list, at=at) if "answers" in fields else []
+    parsed = tuple(_answer(answer, f"{at}.answers[{n}]") for n, answer in enumerate(answers))
+    return Question(question_id, text, context, parsed, title, is_marked or "answers" in fields), is_marked
+
+
+def _answer(value: object, at: str) -> Answer:
+    return Answer(_get(value, "text", str, at=at), _get(value, "answer_start", int, at=at))
+
+
+def _get(value: object, key: str, *kinds: type[_T], at: str) -> _T:
+    if not isinstance(value, dict):
+        raise _LayoutError(f"{at} is not an object with '{key}'")
+    if key not in value:
+        raise _LayoutError(f"'{key}' is missing in {at}")
+    found = value[key]
+    if not isinstance(found, kinds) or isinstance(found, bool):  # to Python, true is a whole number
+        raise _LayoutError(f"'{key}' in {at} is not {' or '.join(_KINDS[kind] for kind in kinds)}")
+    return found
+
+
+def _check_ids(questions: Sequence[Question], name: str) -> None:
+    repeated = [question_id for question_id, count in Counter(q.id for q in questions).items() if count > 1]
+    if repeated:
+        raise UserError(
+            f"{name}: {_times(repeated, 'id occurs', 'ids occur')} more than once, first: id {repeated[0]}; "
+            "ids must differ"
+        )
+
+
+def _check_marks(contradicting: Sequence[Question], name: str) -> None:
+    if contradicting:
+        raise UserError(
+            f"{name}: {_times(contradicting, 'question is', 'questions are')} marked is_impossible but with answers, "
+            f"first: id {contradicting[0].id}; take away the mark or the answers"
+        )
+
+
+def _check_answers(questions: Sequence[Question], name: str) -> None:
+    empty = [question for question in questions for answer in question.answers if not answer.text]
+    if empty:
+        raise UserError(
+            f"{name}: {_times(empty, 'answer is', 'answers are')} an empty text, first: id {empty[0].id}; "
+            'write "answers": [] where there is no answer'
+        )
+    astray = [
+        (question, answer) for question in questions for answer in question.answers if not _lies(question, answer)
+    ]
+    if astray:
+        question, answer = astray[0]
+        found = question.context[answer.start :][: len(answer.text)] if answer.start >= 0 else ""
+        num_astray = _times(astray, "answer does not lie where it says", "answers do not lie where they say")
+        raise UserError(
+            f"{name}: {num_astray}, first: id {question.id}: "
+            f"expected {_shown(answer.text)} at {answer.start}, found {_shown(found)}; count answer_start in characters"
+        )
+
+
+def _lies(question: Question, answer: Answer) -> bool:
+    return answer.start >= 0 and question.context.startswith(answer.text, answer.start)
+
+
+def _times(things: Sequence[object], one: str, many: str) -> str:
+    return f"{len(things)} {one if len(things) == 1 else many}"
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")

@@ -1,0 +1,164 @@
+"""Scores of predictions: SQuAD exact match and F1 as the official script gives them, and scores of classes."""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from dokkai.errors import UserError
+
+_PUNCTUATION = str.maketrans("", "", string.punctuation)  # ASCII only, as in the official script
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+
+
+def squad_scores(
+    answers: Mapping[str, Sequence[str]],
+    predictions: Mapping[str, str],
+    no_answer_probs: Mapping[str, float] | None = None,
+    threshold: float = 1.0,
+) -> dict[str, float]:
+    """Score one predicted text per question as the official SQuAD 2.0 script (``evaluate-v2.0.py``) does, in percent.
+
+    ``answers`` maps every question to its correct texts, of which the best match counts; none means unanswerable, and
+    only the empty prediction is then right. A question whose no-answer probability is above ``threshold`` counts as
+    answered with nothing. Keys: ``exact``, ``f1``, ``total``, and the same with ``HasAns_`` and ``NoAns_`` where there
+    are questions of that kind. Predictions for other questions are ignored. Words are what white space separates, so
+    in Japanese text F1 is close to exact match. UserError if a question has no prediction or no probability.
+    """
+    exact, f1 = _raw_scores(answers, predictions)
+    if no_answer_probs is not None:
+        _require(answers, no_answer_probs, "no-answer probability")
+        for question_id, golds in answers.items():
+            if no_answer_probs[question_id] > threshold:
+                exact[question_id] = f1[question_id] = float(not golds)
+    scores = _averages(exact, f1, answers)
+    for prefix, has_answer in (("HasAns", True), ("NoAns", False)):
+        kind = [question_id for question_id, golds in answers.items() if bool(golds) == has_answer]
+        if kind:
+            scores |= {f"{prefix}_{name}": value for name, value in _averages(exact, f1, kind).items()}
+    return scores
+
+
+def best_null_threshold(
+    answers: Mapping[str, Sequence[str]], predictions: Mapping[str, str], no_answer_probs: Mapping[str, float]
+) -> dict[str, float]:
+    """Find the no-answer thresholds with the best scores, as the official script's ``find_all_best_thresh`` does.
+
+    Keys: ``best_exact`` and ``best_f1`` in percent, ``best_exact_thresh`` and ``best_f1_thresh`` in the unit of
+    ``no_answer_probs``; a question is answered where its probability is at most the threshold. Kept from the script:
+    0.0 stands for answering nothing at all, the lowest of equally good thresholds wins, and questions of equal
+    probability join one by one in the order of ``no_answer_probs``, so that with ties the best score is an upper bound.
+    """
+    exact, f1 = _raw_scores(answers, predictions)
+    _require(answers, no_answer_probs, "no-answer probability")
+    best: dict[str, float] = {}
+    for name, scores in (("exact", exact), ("f1", f1)):
+        score, best_threshold = _best_threshold(scores, answers, predictions, no_answer_probs)
+        best |= {f"best_{name}": score, f"best_{name}_thresh": best_threshold}
+    return best
+
+
+def classification_scores(
+    labels: Sequence[str], predictions: Sequence[str], classes: Sequence[str] | None = None
+) -> dict[str, float]:
+    """Score predicted classes with scikit-learn.
+
+    Keys: ``accuracy``, ``f1_macro`` and, for two classes, ``f1_binary`` in 0..1, ``matthews`` (correlation) in -1..1.
+    ``classes`` declares the classes and their order; without it they are the ones that occur, sorted. ``f1_binary`` is
+    the F1 of the second class, ``f1_macro`` the plain mean over the classes that occur on either side. Where a score
+    would divide by zero it is 0. ValueError if there is nothing to score, the lengths differ or a class is not among
+    the declared ones.
+    """
+    if len(labels) != len(predictions):
+        raise ValueError(f"{len(labels)} labels but {len(predictions)} predictions")
+    if not labels:
+        raise ValueError("no labels to score")
+    occurring = sorted({*labels, *predictions})
+    classes = occurring if classes is None else classes
+    if unknown := set(occurring) - set(classes):
+        raise ValueError(f"{min(unknown)!r} is not among the declared classes {list(classes)}")
+
+    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef  # here, because the import takes seconds
+
+    truth, guesses = list(labels), list(predictions)
+    scores = {
+        "accuracy": float(accuracy_score(truth, guesses)),
+        "f1_macro": float(f1_score(truth, guesses, labels=occurring, average="macro", zero_division=0)),
+        # One class only: scikit-learn defines the correlation as 0 but warns, so it is not asked.
+        "matthews": float(matthews_corrcoef(truth, guesses)) if len(occurring) > 1 else 0.0,
+    }
+    if len(classes) == 2:
+        # A mean over one class, and not average="binary", which refuses a class that does not occur.
+        scores["f1_binary"] = float(f1_score(truth, guesses, labels=[classes[1]], average="macro", zero_division=0))
+    return scores
+
+
+def _raw_scores(
+    answers: Mapping[str, Sequence[str]], predictions: Mapping[str, str]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Exact match and F1 (0..1) of every question, before any threshold."""
+    if not answers:
+        raise UserError("no questions to score; give a file with labelled questions")
+    _require(answers, predictions, "prediction")
+    exact: dict[str, float] = {}
+    f1: dict[str, float] = {}
+    for question_id, golds in answers.items():
+        guess = _normal_words(predictions[question_id])
+        # As in the official script: answers of which nothing is left do not count, and none at all means "".
+        targets = [words for words in map(_normal_words, golds) if words] or [[]]
+        exact[question_id] = max(float(words == guess) for words in targets)
+        f1[question_id] = max(_word_f1(words, guess) for words in targets)
+    return exact, f1
+
+
+def _normal_words(text: str) -> list[str]:
+    """Lower case, punctuation, then articles removed: "The cat's a-b" -> ["cats", "ab"]."""
+    return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
+
+
+def _word_f1(gold: list[str], guess: list[str]) -> float:
+    if not gold or not guess:
+        return float(gold == guess)
+    num_shared = (Counter(gold) & Counter(guess)).total()
+    if not num_shared:
+        return 0.0
+    precision, recall = num_shared / len(guess), num_shared / len(gold)
+    return 2 * precision * recall / (precision + recall)
+
+
+def _averages(exact: Mapping[str, float], f1: Mapping[str, float], question_ids: Iterable[str]) -> dict[str, float]:
+    chosen = list(question_ids)
+    return {
+        "exact": 100.0 * sum(exact[question_id] for question_id in chosen) / len(chosen),
+        "f1": 100.0 * sum(f1[question_id] for question_id in chosen) / len(chosen),
+        "total": len(chosen),
+    }
+
+
+def _best_threshold(
+    scores: Mapping[str, float],
+    answers: Mapping[str, Sequence[str]],
+    predictions: Mapping[str, str],
+    no_answer_probs: Mapping[str, float],
+) -> tuple[float, float]:
+    """The best score in percent and its threshold: answer nothing at first, then the surest question, then the next."""
+    current = best = float(sum(not golds for golds in answers.values()))
+    best_threshold = 0.0
+    for question_id in sorted(no_answer_probs, key=lambda question_id: no_answer_probs[question_id]):
+        if question_id not in answers:
+            continue
+        if answers[question_id]:
+            current += scores[question_id]
+        elif predictions[question_id]:
+            current -= 1  # an unanswerable question, so far right, is now answered with a text
+        if current > best:
+            best, best_threshold = current, no_answer_probs[question_id]
+    return 100.0 * best / len(answers), best_threshold
+
+
+def _require(answers: Mapping[str, Sequence[str]], given: Mapping[str, object], what: str) -> None:
+    missing = [question_id for question_id in answers if question_id not in given]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(answers)} questions have no {what}, first: id {missing[0]}; each needs one"
+        )

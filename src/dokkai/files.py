@@ -1,0 +1,101 @@
+"""Writing so that nothing is ever half-written: a temporary name, synced, then renamed."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dokkai.errors import UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` to write to (a file or a new directory); it takes the name at the end.
+
+    A failure, a full disk included, leaves what was there before untouched and raises UserError.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove(temporary)
+        yield temporary
+        _sync(temporary)
+        _rename(temporary, path)
+    except OSError as error:
+        remove(temporary)
+        raise UserError(f"cannot write {path}: {error.strerror or error}; what was there before is untouched") from error
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` by a UTF-8 file with this text."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
+    """Replace ``path`` by a JSON file with this value."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read a JSON file; ``what`` names it in the error ("model configuration")."""
+    try:
+        return json.loads(existing_file(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}; the {what} must be UTF-8 JSON") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: the {what} is not JSON (line {error.lineno}: {error.msg})") from error
+
+
+def existing_file(path: Path) -> Path:
+    """The path itself if it is a readable, non-empty file; else UserError."""
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a directory; give the name of a file")
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path}: no permission to read it")
+    if path.is_file() and path.stat().st_size == 0:
+        raise UserError(f"{path} is empty")
+    return path
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a directory tree if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    for item in [path, *path.rglob("*")] if path.is_dir() else [path]:
+        handle = os.open(item, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    if path.is_dir():  # a directory cannot replace another in one step: the old one steps aside first
+        aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+        remove(aside)
+        path.rename(aside)
+        temporary.rename(path)
+        remove(aside)
+    else:
+        temporary.replace(path)
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

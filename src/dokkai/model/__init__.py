@@ -1,0 +1,1 @@
+"""Tensors in, tensors out: the encoder, its heads, and how they lie on disk; no text, labels or losses here."""

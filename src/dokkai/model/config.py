@@ -1,0 +1,99 @@
+"""The numbers that define an encoder, under the names of the published ``config.json``, and the published shapes."""
+
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from dokkai.errors import UserError, did_you_mean
+
+_SHAPES = {  # layers, hidden size: the names of the 2018 and 2020 releases
+    "tiny": (2, 128),
+    "mini": (4, 256),
+    "small": (4, 512),
+    "medium": (8, 512),
+    "base": (12, 768),
+    "large": (24, 1024),
+}
+_HEAD_SIZE = 64  # of every published shape
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """The shape of an encoder; field names and defaults are those of ``bert_config.json`` (BERT-Base)."""
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    """``gelu`` is the exact one (erf); ``gelu_new`` and ``gelu_pytorch_tanh`` its tanh approximation."""
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise UserError for numbers that make no encoder."""
+        if self.hidden_size % self.num_attention_heads:
+            raise UserError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+            )
+        if self.hidden_act not in ACTIVATIONS:
+            raise UserError(f"unknown hidden_act '{self.hidden_act}'{did_you_mean(self.hidden_act, ACTIVATIONS)}")
+        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size", "max_position_embeddings"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field by name, as in ``config.json``."""
+        return asdict(self)
+
+
+def read_config(values: dict[str, Any], where: str) -> ModelConfig:
+    """The configuration in a parsed ``config.json``; what other tools add to it is left alone.
+
+    Raises UserError for another architecture and for variants of BERT that compute something else.
+    """
+    kind = values.get("model_type", "bert")
+    if kind != "bert":
+        raise UserError(f"{where}: model_type '{kind}' is not BERT; dokkai opens models of type 'bert'")
+    if (positions := values.get("position_embedding_type", "absolute")) != "absolute":
+        raise UserError(f"{where}: position_embedding_type '{positions}' is not supported, only 'absolute'")
+    if values.get("is_decoder"):
+        raise UserError(f"{where}: is_decoder is set; a decoder does not read in both directions")
+    known = {field.name: field.type for field in fields(ModelConfig)}
+    found = {name: value for name, value in values.items() if name in known and value is not None}
+    for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
+        if not isinstance(found.get(name), int):
+            raise UserError(f"{where}: no number under '{name}'; this is not the configuration of a BERT model")
+    return ModelConfig(**found)
+
+
+def shape_config(shape: str, **changes: Any) -> ModelConfig:
+    """The configuration of a named shape (``mini``), or of ``L6-H384``: 6 layers, 384 wide, heads of 64."""
+    if match := re.fullmatch(r"L(\d+)-H(\d+)", shape):
+        layers, hidden = int(match[1]), int(match[2])
+    elif shape in _SHAPES:
+        layers, hidden = _SHAPES[shape]
+    else:
+        raise UserError(f"unknown model shape '{shape}'{did_you_mean(shape, _SHAPES)} (or L<layers>-H<hidden size>)")
+    values = {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": max(1, hidden // _HEAD_SIZE),
+        "intermediate_size": 4 * hidden,
+    }
+    return ModelConfig(**(values | changes))
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """Parameters of embeddings, layers and pooler: the figure the releases give (109.48M for BERT-Base)."""
+    D, F = config.hidden_size, config.intermediate_size
+    embeddings = (config.vocab_size + config.max_position_embeddings + config.type_vocab_size) * D + 2 * D
+    layer = 4 * (D * D + D) + 2 * D * F + F + D + 4 * D  # attention, feed-forward, two norms
+    return embeddings + config.num_hidden_layers * layer + D * D + D

@@ -1,0 +1,107 @@
+"""What stands on the encoder: one small head per kind of answer, and the model that joins them. Heads return logits.
+
+B batch · L sequence length · D hidden size · V vocabulary · Y labels · M masked positions
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from dokkai.model.config import ModelConfig
+from dokkai.model.encoder import Encoder, activation, initialize
+
+Batch = dict[str, Tensor]
+
+
+class MaskedLMHead(nn.Module):
+    """Transform, then the word embeddings themselves as the output matrix (release: ``get_masked_lm_output``)."""
+
+    def __init__(self, config: ModelConfig, num_labels: int = 0) -> None:
+        super().__init__()
+        self.transform = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = activation(config)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def forward(self, x_MD: Tensor, embedding_VD: Tensor) -> Tensor:
+        """Vectors of the masked positions alone to ``(M, V)``: the other 85 % are never multiplied by the vocabulary."""
+        return nn.functional.linear(self.norm(self.activation(self.transform(x_MD))), embedding_VD, self.bias)
+
+
+class NextSentenceHead(nn.Module):
+    """Is B the text that follows A? Class 0 says yes, class 1 says random (release: ``get_next_sentence_output``)."""
+
+    def __init__(self, config: ModelConfig, num_labels: int = 0) -> None:
+        super().__init__()
+        self.pooler = nn.Linear(config.hidden_size, config.hidden_size)
+        self.classifier = nn.Linear(config.hidden_size, 2)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        """``(B, L, D)`` to ``(B, 2)``."""
+        out: Tensor = self.classifier(torch.tanh(self.pooler(x_BLD[:, 0])))
+        return out
+
+
+class ClassificationHead(nn.Module):
+    """One label per sequence, from the pooled [CLS] vector (release: ``run_classifier.create_model``)."""
+
+    def __init__(self, config: ModelConfig, num_labels: int = 2) -> None:
+        super().__init__()
+        self.pooler = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, num_labels)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        """``(B, L, D)`` to ``(B, Y)``."""
+        out: Tensor = self.classifier(self.dropout(torch.tanh(self.pooler(x_BLD[:, 0]))))
+        return out
+
+
+class SpanHead(nn.Module):
+    """Where the answer starts and where it ends (release: ``run_squad.create_model``)."""
+
+    def __init__(self, config: ModelConfig, num_labels: int = 2) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(config.hidden_size, 2)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        """``(B, L, D)`` to ``(B, L, 2)``: start logits, end logits."""
+        out: Tensor = self.classifier(x_BLD)
+        return out
+
+
+HEADS: Mapping[str, type[nn.Module]] = {
+    "masked_lm": MaskedLMHead,
+    "next_sentence": NextSentenceHead,
+    "classification": ClassificationHead,
+    "span": SpanHead,
+}
+
+
+class Model(nn.Module):
+    """An encoder and the heads named in ``heads``; ``num_labels`` is the width of a classification head."""
+
+    def __init__(self, config: ModelConfig, heads: tuple[str, ...] = (), num_labels: int = 2, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.num_labels = num_labels
+        self.encoder = Encoder(config)
+        self.heads = nn.ModuleDict({name: HEADS[name](config, num_labels) for name in heads})
+        initialize(self, config, seed)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Logits by head name.
+
+        ``input_ids`` and ``token_type_ids`` ``(B, L)``; ``attention_mask`` ``(B, L)`` if there is padding;
+        ``masked_positions`` ``(M,)``, indices into the flattened ``B * L``, for the masked-LM head.
+        """
+        x_BLD = self.encoder(batch["input_ids"], batch["token_type_ids"], batch.get("attention_mask"))
+        logits = {}
+        for name, head in self.heads.items():
+            if isinstance(head, MaskedLMHead):
+                x_MD = x_BLD.flatten(0, 1).index_select(0, batch["masked_positions"])
+                logits[name] = head(x_MD, self.encoder.embeddings.word.weight)
+            else:
+                logits[name] = head(x_BLD)
+        return logits

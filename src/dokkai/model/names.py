@@ -1,0 +1,104 @@
+"""The one table of foreign names: how each of our tensors is called on disk (Hugging Face's layout).
+
+``{}`` stands for the number of the layer. Where Hugging Face keeps three tensors and we one (query, key, value), they
+are stacked along the first axis in that order.
+"""
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+_DENSE = ("weight", "bias")
+_TABLE: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    # ours, Hugging Face's, endings
+    ("encoder.embeddings.word", ("bert.embeddings.word_embeddings",), ("weight",)),
+    ("encoder.embeddings.position", ("bert.embeddings.position_embeddings",), ("weight",)),
+    ("encoder.embeddings.token_type", ("bert.embeddings.token_type_embeddings",), ("weight",)),
+    ("encoder.embeddings.norm", ("bert.embeddings.LayerNorm",), _DENSE),
+    (
+        "encoder.layers.{}.attention.qkv",
+        tuple(f"bert.encoder.layer.{{}}.attention.self.{name}" for name in ("query", "key", "value")),
+        _DENSE,
+    ),
+    ("encoder.layers.{}.attention.output", ("bert.encoder.layer.{}.attention.output.dense",), _DENSE),
+    ("encoder.layers.{}.attention_norm", ("bert.encoder.layer.{}.attention.output.LayerNorm",), _DENSE),
+    ("encoder.layers.{}.intermediate", ("bert.encoder.layer.{}.intermediate.dense",), _DENSE),
+    ("encoder.layers.{}.output", ("bert.encoder.layer.{}.output.dense",), _DENSE),
+    ("encoder.layers.{}.output_norm", ("bert.encoder.layer.{}.output.LayerNorm",), _DENSE),
+    ("heads.masked_lm.transform", ("cls.predictions.transform.dense",), _DENSE),
+    ("heads.masked_lm.norm", ("cls.predictions.transform.LayerNorm",), _DENSE),
+    ("heads.masked_lm", ("cls.predictions",), ("bias",)),
+    ("heads.next_sentence.pooler", ("bert.pooler.dense",), _DENSE),
+    ("heads.next_sentence.classifier", ("cls.seq_relationship",), _DENSE),
+    ("heads.classification.pooler", ("bert.pooler.dense",), _DENSE),
+    ("heads.classification.classifier", ("classifier",), _DENSE),
+    ("heads.span.classifier", ("qa_outputs",), _DENSE),
+)
+_FOREIGN = {f"{ours}.{end}": tuple(f"{name}.{end}" for name in theirs) for ours, theirs, ends in _TABLE for end in ends}
+_TIED = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}  # the same numbers under a second name
+
+ARCHITECTURES: Mapping[str, tuple[str, ...]] = {  # Hugging Face's class names and the heads they hold
+    "BertModel": (),
+    "BertForPreTraining": ("masked_lm", "next_sentence"),
+    "BertForMaskedLM": ("masked_lm",),
+    "BertForNextSentencePrediction": ("next_sentence",),
+    "BertForSequenceClassification": ("classification",),
+    "BertForQuestionAnswering": ("span",),
+}
+
+
+def architecture(heads: tuple[str, ...]) -> str:
+    """Hugging Face's class for a model with these heads."""
+    return next(name for name, theirs in ARCHITECTURES.items() if set(theirs) == set(heads))
+
+
+def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our tensors under Hugging Face's names; a model without heads drops the prefix ``bert.``, as theirs does."""
+    out: dict[str, Tensor] = {}
+    for ours, tensor in state.items():
+        names = _foreign_names(ours)
+        for name, part in zip(names, tensor.chunk(len(names)), strict=True):
+            out[name] = part.contiguous()
+    if all(name.startswith("bert.") for name in out):
+        return {name.removeprefix("bert."): tensor for name, tensor in out.items()}
+    return out
+
+
+def from_foreign(
+    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], list[str], list[str]]:
+    """Pick the tensors that ``wanted`` (our state) names out of a Hugging Face file.
+
+    Returns ours by name, our names that the file lacks, and names in the file that nothing asked for. Older spellings
+    (``gamma``/``beta``, no ``bert.`` prefix) are understood. Shapes are not checked here.
+    """
+    found = {_canonical(name): tensor for name, tensor in found.items()}
+    state: dict[str, Tensor] = {}
+    missing: list[str] = []
+    used: set[str] = set(_TIED)
+    for ours in wanted:
+        names = _foreign_names(ours)
+        if all(name in found for name in names):
+            state[ours] = torch.cat([found[name] for name in names]) if len(names) > 1 else found[names[0]]
+            used.update(names)
+        else:
+            missing.append(ours)
+    unused = sorted(name for name in found if name not in used and not name.endswith("position_ids"))
+    return state, missing, unused
+
+
+def _foreign_names(ours: str) -> tuple[str, ...]:
+    layer = re.search(r"\.layers\.(\d+)\.", ours)
+    if layer is None:
+        return _FOREIGN[ours]
+    pattern = ours.replace(f".layers.{layer[1]}.", ".layers.{}.")
+    return tuple(name.format(layer[1]) for name in _FOREIGN[pattern])
+
+
+def _canonical(name: str) -> str:
+    name = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
+    if name.split(".")[0] in ("embeddings", "encoder", "pooler"):
+        return f"bert.{name}"
+    return name

@@ -1,0 +1,265 @@
+"""Tokenizer + model + task in one object: load, save, predict, evaluate, ask, fill-mask, embed.
+
+B batch · L sequence length · D hidden size
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from dokkai.data.sentences import split_sentences
+from dokkai.data.squad import Question
+from dokkai.errors import UserError
+from dokkai.files import read_json, write_json
+from dokkai.model.checkpoint import LoadReport, load_model, save_model
+from dokkai.model.device import autocast, choose_device, choose_precision
+from dokkai.model.heads import Model
+from dokkai.progress import Progress
+from dokkai.settings import QuestionAnsweringSettings, TaskSettings
+from dokkai.tasks import QuestionAnswering, Task, create_task
+from dokkai.tasks.base import Batch
+from dokkai.tokenization import Tokenizer, load_tokenizer, save_tokenizer
+
+TASK = "task.json"
+_BATCH_TOKENS = 8192  # of one forward pass, padding included
+_PADDING = 32  # lengths are rounded up to a multiple of this: few shapes, little waste
+_SPARE_ROWS = 128  # a vocabulary may be padded up to a round number of embedding rows
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer and where it stands: ``text[start:end] == answer`` in code points; ``answer`` is "" if there is none.
+
+    ``sentence`` is ``[start, end)`` of the sentence round it; ``confidence`` is the probability among the n best.
+    """
+
+    answer: str
+    start: int
+    end: int
+    sentence: tuple[int, int]
+    confidence: float
+    score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """A model that can be used. ``task`` is None for an encoder without a task (it can fill masks and embed)."""
+
+    model: Model
+    tokenizer: Tokenizer
+    task: Task | None
+    device: torch.device
+    precision: str = "fp32"
+    report: LoadReport | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the parts belong together, and move the model to the device."""
+        check_vocabulary(self.tokenizer, self.model)
+        self.model.to(self.device)
+
+    def save(self, directory: Path, dtype: torch.dtype | None = None) -> None:
+        """Write a directory that ``load`` and ``transformers`` open; ``dtype`` converts the weights."""
+        directory.mkdir(parents=True, exist_ok=True)
+        labels = self.task.labels if self.task else ()
+        save_tokenizer(self.tokenizer, directory)
+        if self.task is not None:
+            task = {"task": self.task.settings.model_dump(), "labels": list(labels)}
+            write_json(directory / TASK, task | {"tokenizer": self.tokenizer.fingerprint})
+        save_model(self.model, directory, dtype, labels)
+
+    def predict(self, examples: Sequence[Any]) -> list[dict[str, Any]]:
+        """One prediction per example, in order."""
+        task = self._task()
+        features = task.encode(examples, training=False)
+        return task.merge(examples, features, self._outputs(task, features))
+
+    def evaluate(self, examples: Sequence[Any]) -> dict[str, float]:
+        """The task's metrics on labelled examples."""
+        return self._task().score(examples, self.predict(examples))
+
+    def ask(self, question: str, text: str) -> Answer:
+        """Read ``text`` and answer; UserError if the model was not fine-tuned for questions."""
+        if not isinstance(self.task, QuestionAnswering):
+            raise UserError("this model was not fine-tuned to answer questions; use `dokkai finetune squad ...` first")
+        found = self.predict([Question("0", question, text, (), is_labelled=False)])[0]
+        span = (int(found["start"]), int(found["end"]))
+        place = sentence_around(text, span) if found["answer"] else (0, 0)
+        return Answer(found["answer"], *span, place, float(found["probability"]), float(-found["null_odds"]))
+
+    def fill_mask(self, text: str, top: int = 5) -> list[list[tuple[str, float]]]:
+        """For each ``[MASK]`` in the text the ``top`` likeliest tokens with their probabilities."""
+        if "masked_lm" not in self.model.heads:
+            raise UserError("this model has no masked-LM head; fill-mask needs a pre-trained model, not a fine-tuned one")
+        encoding = self.tokenizer.assemble(self.tokenizer.mask_tokens(text))
+        places = [i for i, token in enumerate(encoding.input_ids) if token == self.tokenizer.mask_id]
+        if not places:
+            raise UserError(f"there is no {self.tokenizer.mask_token} in the text; write one where a word is missing")
+        batch = {
+            "input_ids": torch.tensor([encoding.input_ids]),
+            "token_type_ids": torch.tensor([encoding.token_type_ids]),
+            "masked_positions": torch.tensor(places),
+        }
+        probabilities = self._forward(batch)["masked_lm"].float().softmax(-1)
+        values, ids = probabilities.topk(min(top, probabilities.shape[-1]))
+        return [
+            [(self.tokenizer.token(int(i)), float(value)) for i, value in zip(row_ids, row, strict=True)]
+            for row_ids, row in zip(ids, values, strict=True)
+        ]
+
+    def embed(
+        self, texts: Sequence[str], layers: Sequence[int] = (-1,), pooling: Literal["mean", "cls", "none"] = "mean"
+    ) -> list[np.ndarray]:
+        """Vectors of texts: ``(len(layers) * D,)`` float32 each, or with pooling "none" one row per token, [CLS] and
+        [SEP] included. Layer 0 is the embeddings' output, -1 the last layer; layers are concatenated. Texts longer
+        than the model are cut.
+        """
+        num_states = self.model.config.num_hidden_layers + 1
+        if any(not -num_states <= layer < num_states for layer in layers):
+            raise UserError(f"layers go from {-num_states} to {num_states - 1}, not {list(layers)}")
+        most = self.model.config.max_position_embeddings
+        items = [self.tokenizer.assemble(tokens, None, most) for tokens in self.tokenizer.tokens_batch(texts)]
+        vectors: list[np.ndarray] = [np.empty(0)] * len(items)
+        for indices, length in _batches([len(item) for item in items]):
+            batch = _pad([items[i].input_ids for i in indices], length, self.tokenizer.pad_id)
+            with torch.inference_mode(), autocast(self.device, self.precision):
+                self.model.eval()
+                states = self.model.encoder.all_layers(**{name: part.to(self.device) for name, part in batch.items()})
+            x_BLD = torch.cat([states[layer].float() for layer in layers], dim=-1).cpu().numpy()
+            for row, index in enumerate(indices):
+                x_LD = x_BLD[row, : len(items[index])]
+                vectors[index] = {"mean": x_LD.mean(0), "cls": x_LD[0], "none": x_LD}[pooling]
+        return vectors
+
+    def _task(self) -> Task:
+        if self.task is None:
+            raise UserError(f"this model has no {TASK}: it was not fine-tuned here; use `dokkai finetune` first")
+        return self.task
+
+    def _outputs(self, task: Task, features: Sequence[Any]) -> list[Any]:
+        outputs: list[Any] = [None] * len(features)
+        with Progress("reading", len(features), "sequences") as progress:
+            for indices, length in _batches([len(item.input_ids) for item in features]):
+                chosen = [features[i] for i in indices]
+                batch = task.collate(chosen, min(length, self.model.config.max_position_embeddings))
+                logits = self._forward(batch)
+                for index, output in zip(indices, task.decode(logits, batch, chosen), strict=True):
+                    outputs[index] = output
+                progress.advance(len(indices))
+        return outputs
+
+    def _forward(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Logits, on the CPU."""
+        self.model.eval()
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            logits = self.model({name: tensor.to(self.device) for name, tensor in batch.items()})
+        return {name: tensor.cpu() for name, tensor in logits.items()}
+
+
+def load(directory: str | Path, device: str | None = None, precision: str = "auto") -> Pipeline:
+    """Open a model directory: a finished or running run of dokkai, or a BERT saved by ``transformers``."""
+    path = Path(directory)
+    model, report = load_model(path)
+    tokenizer = load_tokenizer(path)
+    chosen = choose_device(device)
+    task = _load_task(path, tokenizer) if (path / TASK).exists() else _guess_task(model, tokenizer, path)
+    return Pipeline(model, tokenizer, task, chosen, choose_precision(precision, chosen), report)
+
+
+def check_vocabulary(tokenizer: Tokenizer, model: Model) -> None:
+    """UserError unless every token has an embedding, and all but a few spare embeddings have a token."""
+    rows = model.config.vocab_size
+    if not tokenizer.vocab_size <= rows < tokenizer.vocab_size + _SPARE_ROWS:
+        raise UserError(
+            f"the vocabulary has {tokenizer.vocab_size} entries, the model {rows} embeddings: they do not belong "
+            "together; use the vocabulary the model was trained with"
+        )
+
+
+def check_length(task: Task, model: Model) -> None:
+    """UserError if the task's sequences are longer than the model's positions."""
+    lengths = getattr(task.settings, "lengths", None) or [task.settings.max_length]
+    if max(lengths) > model.config.max_position_embeddings:
+        name = "task.lengths" if hasattr(task.settings, "lengths") else "task.max_length"
+        raise UserError(
+            f"{name} is {max(lengths)}, but the model has {model.config.max_position_embeddings} positions; "
+            f"set {name} to at most that"
+        )
+
+
+def sentence_around(text: str, span: tuple[int, int]) -> tuple[int, int]:
+    """``[start, end)`` of the sentences that ``span`` lies in (a span may run over a full stop)."""
+    begin = text.rfind("\n", 0, span[0]) + 1
+    end = text.find("\n", span[1])
+    line = text[begin : end if end >= 0 else len(text)]
+    places, position = [], 0
+    for sentence in split_sentences(line):
+        position = line.index(sentence, position)
+        places.append((begin + position, begin + position + len(sentence)))
+        position += len(sentence)
+    touched = [place for place in places if place[1] > span[0] and place[0] < span[1]]
+    return (touched[0][0], touched[-1][1]) if touched else span
+
+
+def _load_task(path: Path, tokenizer: Tokenizer) -> Task:
+    values = read_json(path / TASK, "task of a model")
+    if not isinstance(values, dict) or "task" not in values:
+        raise UserError(f"{path / TASK}: not the task of a dokkai model")
+    if values.get("tokenizer") not in (None, tokenizer.fingerprint):
+        raise UserError(f"{path}: the vocabulary is not the one the model was trained with; restore its vocab.txt")
+    try:
+        adapter: TypeAdapter[TaskSettings] = TypeAdapter(TaskSettings)
+        settings = adapter.validate_python(values["task"])
+    except ValidationError as error:
+        raise UserError(f"{path / TASK}: {error.errors()[0]['msg']}; written by another version of dokkai?") from error
+    return create_task(settings, tokenizer, tuple(values.get("labels", ())))
+
+
+def _guess_task(model: Model, tokenizer: Tokenizer, path: Path) -> Task | None:
+    """The task of a directory that ``transformers`` saved: by its head."""
+    if "span" in model.heads:
+        most = min(384, model.config.max_position_embeddings)
+        return create_task(replace_settings(QuestionAnsweringSettings(), max_length=most), tokenizer)  # type: ignore[call-arg]
+    if "classification" in model.heads:
+        from dokkai.settings import ClassificationSettings
+
+        names = read_json(path / "config.json", "model configuration").get("id2label") or {}
+        labels = tuple(names[key] for key in sorted(names, key=int)) or ("LABEL_0", "LABEL_1")
+        return create_task(ClassificationSettings(), tokenizer, labels)  # type: ignore[call-arg]
+    return None
+
+
+def replace_settings(settings: TaskSettings, **changes: Any) -> TaskSettings:
+    """The settings of a task with some of them changed."""
+    return settings.model_copy(update=changes)
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[tuple[list[int], int]]:
+    """Indices of near-equal length, longest first, and the padded length of each batch."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    start = 0
+    while start < len(order):
+        length = -(-lengths[order[start]] // _PADDING) * _PADDING
+        rows = max(1, _BATCH_TOKENS // length)
+        yield order[start : start + rows], length
+        start += rows
+
+
+def _pad(rows: Sequence[Sequence[int]], length: int, pad_id: int) -> Batch:
+    input_ids = torch.full((len(rows), length), pad_id)
+    attention_mask = torch.zeros((len(rows), length), dtype=torch.long)
+    for number, row in enumerate(rows):
+        input_ids[number, : len(row)] = torch.tensor(row)
+        attention_mask[number, : len(row)] = 1
+    return {"input_ids": input_ids, "token_type_ids": torch.zeros_like(input_ids), "attention_mask": attention_mask}
+
+
+__all__ = ["Answer", "Pipeline", "load", "replace"]

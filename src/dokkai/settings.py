@@ -1,0 +1,218 @@
+"""Everything that can be set: defaults < recipe (TOML) < ``section.key=value``; strict, frozen, each with its line."""
+
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationError, model_validator
+
+from dokkai.errors import UserError, did_you_mean
+from dokkai.files import existing_file
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ModelSettings(_Section):
+    """The encoder: a published shape, and what is changed in it."""
+
+    shape: str = Field("base", description="tiny, mini, small, medium, base, large, or L<layers>-H<hidden size>")
+    num_attention_heads: int | None = Field(None, ge=1, description="attention heads; unset: hidden size / 64")
+    intermediate_size: int | None = Field(None, ge=1, description="width of the feed-forward; unset: 4 x hidden size")
+    max_position_embeddings: int | None = Field(None, ge=8, description="longest sequence; unset: 512")
+    hidden_act: str | None = Field(None, description="gelu (erf), gelu_new (tanh), relu; unset: gelu")
+    hidden_dropout_prob: float | None = Field(None, ge=0, lt=1, description="dropout after sub-layers; unset: 0.1")
+    attention_probs_dropout_prob: float | None = Field(None, ge=0, lt=1, description="dropout in attention; unset: 0.1")
+
+    def changes(self) -> dict[str, Any]:
+        """The fields of ``config.json`` that are set."""
+        return {name: value for name, value in self.model_dump().items() if name != "shape" and value is not None}
+
+
+class PretrainingSettings(_Section):
+    """Masked words, and sentence pairs (paper, section 3.1)."""
+
+    kind: Literal["pretraining"] = "pretraining"
+    next_sentence: bool = Field(True, description="A/B pairs and their loss; false: masked LM on full sequences")
+    masked_share: float = Field(0.15, gt=0, lt=1, description="share of the tokens to predict")
+    whole_word: bool = Field(False, description="mask all pieces of a word together")
+    short_share: float = Field(0.1, ge=0, le=1, description="share of sequences cut to a random shorter length")
+    random_next_share: float = Field(0.5, ge=0, le=1, description="share of pairs whose B comes from another document")
+    lengths: list[int] = Field([128], min_length=1, description="sequence length of each phase, [128, 512] in the paper")
+    length_shares: list[float] = Field([1.0], min_length=1, description="share of the steps of each phase, [0.9, 0.1]")
+    heldout_sequences: int = Field(2000, ge=1, description="most held-out sequences used by an evaluation")
+
+    @model_validator(mode="after")
+    def _phases(self) -> Self:
+        if len(self.lengths) != len(self.length_shares) or abs(sum(self.length_shares) - 1) > 1e-6:
+            raise ValueError("task.length_shares must hold one share for each of task.lengths and add up to 1")
+        if min(self.lengths) < 8:
+            raise ValueError("task.lengths must be at least 8")
+        return self
+
+
+class ClassificationSettings(_Section):
+    """One label for one text or a pair of texts."""
+
+    kind: Literal["classification"] = "classification"
+    text: str = Field("text", description="column of the text (a number counts columns from 0)")
+    pair: str | None = Field(None, description="column of the second text; unset: there is none")
+    label: str = Field("label", description="column of the label")
+    id: str | None = Field(None, description="column of the id; unset: the number of the row")
+    header: bool = Field(True, description="the first line of a table names its columns")
+    max_length: int = Field(128, ge=4, description="longest sequence in tokens; longer ones are cut and counted")
+
+
+class QuestionAnsweringSettings(_Section):
+    """The span of a text that answers a question (SQuAD 1.1 and 2.0)."""
+
+    kind: Literal["question-answering"] = "question-answering"
+    max_length: int = Field(384, ge=16, description="longest window: question and part of the context, in tokens")
+    stride: int = Field(128, ge=1, description="tokens between the starts of two windows (not their overlap)")
+    max_question_length: int = Field(64, ge=1, description="longer questions are cut, in tokens")
+    n_best_size: int = Field(20, ge=1, description="candidate starts and ends per window, and answers kept")
+    max_answer_length: int = Field(30, ge=1, description="longest answer in tokens")
+    no_answer: bool = Field(False, description="questions may have no answer (SQuAD 2.0)")
+    null_threshold: float = Field(0.0, description="no answer if null score - best score is above this")
+
+
+TaskSettings = Annotated[
+    PretrainingSettings | ClassificationSettings | QuestionAnsweringSettings, Discriminator("kind")
+]
+
+
+class TrainSettings(_Section):
+    """The loop: how long, how fast, how often."""
+
+    steps: int | None = Field(None, ge=1, description="updates; unset: from epochs")
+    epochs: float = Field(3.0, gt=0, description="passes over the examples, if steps is unset")
+    batch_size: int = Field(32, ge=1, description="sequences per update, over all devices")
+    micro_batch_tokens: int = Field(16384, ge=1, description="most tokens, padding included, in memory at a time")
+    learning_rate: float = Field(5e-5, gt=0, description="highest learning rate")
+    warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises from 0")
+    weight_decay: float = Field(0.01, ge=0, description="decoupled decay; norms and biases are left out")
+    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW: memory of the mean")
+    beta2: float = Field(0.999, ge=0, lt=1, description="AdamW: memory of the square")
+    epsilon: float = Field(1e-6, gt=0, description="AdamW: added to the root")
+    clip_norm: float = Field(1.0, ge=0, description="longest gradient; 0: no clipping")
+    seed: int = Field(0, ge=0, description="of weights, order, masks and dropout")
+    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where the machine is faster in it")
+    compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile; auto: where it pays")
+    evaluate_every: int = Field(0, ge=0, description="steps between evaluations; 0: ten in the run")
+    log_every: int = Field(0, ge=0, description="steps between lines of metrics.jsonl; 0: about 500 in the run")
+    save_every: int = Field(0, ge=0, description="steps between checkpoints; 0: by time alone")
+    save_minutes: float = Field(10.0, gt=0, description="minutes between checkpoints")
+    keep_checkpoints: int = Field(2, ge=1, description="how many of the last checkpoints stay")
+    workers: int = Field(0, ge=0, description="processes that prepare batches; 0: a thread of this one")
+
+
+class Settings(_Section):
+    """A recipe with its overrides."""
+
+    description: str = Field("", description="what the recipe is for")
+    model: ModelSettings = ModelSettings()  # type: ignore[call-arg]
+    task: TaskSettings = PretrainingSettings()  # type: ignore[call-arg]
+    train: TrainSettings = TrainSettings()  # type: ignore[call-arg]
+
+
+def load_settings(recipe: str, overrides: Sequence[str] = ()) -> Settings:
+    """Settings of a recipe (a name from ``dokkai recipes``, or a TOML file) with ``section.key=value`` on top."""
+    values = _read_recipe(recipe)
+    for override in overrides:
+        _apply(values, override)
+    return parse_settings(values, recipe)
+
+
+def parse_settings(values: dict[str, Any], where: str) -> Settings:
+    """Check parsed TOML or JSON; UserError names the first setting that does not fit."""
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_explain(error, values)}") from error
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with dokkai."""
+    folder = resources.files("dokkai.recipes")
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def describe_settings(section: str | None = None) -> list[tuple[str, str, str]]:
+    """``(name, default, line)`` of every setting, or of those whose name starts with ``section``."""
+    kinds: tuple[type[_Section], ...] = (PretrainingSettings, ClassificationSettings, QuestionAnsweringSettings)
+    parts: list[tuple[str, type[_Section]]] = [("model", ModelSettings), ("train", TrainSettings)]
+    parts += [(f"task ({kind.model_fields['kind'].default})", kind) for kind in kinds]
+    rows = [
+        (f"{name.split()[0]}.{key}" + name.removeprefix("task").removeprefix("model").removeprefix("train"), item)
+        for name, part in parts
+        for key, item in part.model_fields.items()
+        if key != "kind"
+    ]
+    found = [(name, _toml(item.default), item.description or "") for name, item in rows]
+    if section is None:
+        return found
+    chosen = [row for row in found if row[0].startswith(section) or f"({section})" in row[0]]
+    if not chosen:
+        raise UserError(f"no settings '{section}'{did_you_mean(section, _section_names())}")
+    return chosen
+
+
+def _section_names() -> list[str]:
+    return ["model", "train", "task", "pretraining", "classification", "question-answering"]
+
+
+def _read_recipe(recipe: str) -> dict[str, Any]:
+    path = Path(recipe)
+    if path.suffix == ".toml" or path.exists():
+        text = existing_file(path).read_bytes()
+    else:
+        name = recipe.removesuffix(".toml")
+        if name not in recipe_names():
+            raise UserError(f"unknown recipe '{recipe}'{did_you_mean(recipe, recipe_names())}")
+        text = (resources.files("dokkai.recipes") / f"{name}.toml").read_bytes()
+    try:
+        return tomllib.loads(text.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{recipe}: not UTF-8 at byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{recipe}: not TOML: {error}") from error
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and key):
+        raise UserError(f"'{override}' is no setting; write section.key=value, for example train.seed=1")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string: task.text=sentence
+    values.setdefault(section, {})[key] = value
+
+
+def _explain(error: ValidationError, values: dict[str, Any]) -> str:
+    first = error.errors()[0]
+    kinds = {"pretraining", "classification", "question-answering"}
+    place = [str(part) for part in first["loc"] if part not in kinds]
+    name = ".".join(place)
+    if first["type"] == "extra_forbidden":
+        known = [row[0].split()[0] for row in describe_settings()] if len(place) > 1 else ["model", "task", "train"]
+        if place[0] == "task":
+            kind = values.get("task", {}).get("kind", "pretraining")
+            known = [row[0].split()[0] for row in describe_settings(kind)]
+        return f"unknown setting '{name}'{did_you_mean(name, known)}"
+    message = first["msg"].removeprefix("Value error, ")
+    if not name or name == "task":
+        return message
+    return f"{name} = {_toml(first['input'])}: {message[0].lower()}{message[1:]}"
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return "unset"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,0 +1,104 @@
+"""What a task is: examples to features to batches, logits to losses, logits to predictions to metrics.
+
+    examples --encode--> features --collate--> batch
+    batch --model--> logits --losses--> sums to minimize, divided by counts over the whole update
+                     logits --decode--> one output per feature --merge--> one prediction per example
+    predictions --score--> metrics
+
+B batch · L sequence length · M masked positions
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Batch = dict[str, Tensor]
+
+
+class Features(Protocol):
+    """One model input, not padded. Tasks add what they need to train on it and to decode it."""
+
+    @property
+    def input_ids(self) -> np.ndarray:
+        """``(n,)``."""
+        ...
+
+    @property
+    def token_type_ids(self) -> np.ndarray:
+        """``(n,)``."""
+        ...
+
+    @property
+    def example(self) -> int:
+        """The index of the example it was made from."""
+        ...
+
+
+class Task(Protocol):
+    """One kind of task. Losses belong here; heads return logits; what a prediction looks like is decided here."""
+
+    kind: str
+    heads: tuple[str, ...]
+    """The heads of the model, by their names in ``model.heads``."""
+    labels: tuple[str, ...]
+    """Names of the classes, in the order of the logits; empty where there are none."""
+    primary_metric: str
+    """The key of ``score`` that says which of two models is better (higher is)."""
+    settings: Any
+
+    def read(self, path: Path) -> Sequence[Any]:
+        """Examples from a file (or, for pre-training, a prepared directory)."""
+        ...
+
+    def parse(self, record: Mapping[str, Any], index: int) -> Any:
+        """An unlabelled example from one JSON record, for ``predict``."""
+        ...
+
+    def encode(self, examples: Sequence[Any], training: bool) -> Sequence[Any]:
+        """Features of the examples, in order; an example may give several."""
+        ...
+
+    def collate(self, features: Sequence[Any], length: int) -> Batch:
+        """Pad features to ``(B, length)`` and stack them, labels included where they are known."""
+        ...
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """How many targets each loss of ``losses`` sums over."""
+        ...
+
+    def losses(self, logits: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Scalar sums by name; the loop divides each by its count over the whole update and adds them up."""
+        ...
+
+    def decode(self, logits: Mapping[str, Tensor], batch: Batch, features: Sequence[Any]) -> list[Any]:
+        """One output per feature."""
+        ...
+
+    def merge(self, examples: Sequence[Any], features: Sequence[Any], outputs: Sequence[Any]) -> list[dict[str, Any]]:
+        """One prediction per example, ready for JSON."""
+        ...
+
+    def score(self, examples: Sequence[Any], predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
+        """Metrics; UserError if the examples carry no labels."""
+        ...
+
+
+def pad(features: Sequence[Features], length: int, pad_id: int) -> Batch:
+    """``input_ids``, ``token_type_ids`` and ``attention_mask``, each ``(B, length)`` int64."""
+    input_ids = np.full((len(features), length), pad_id, dtype=np.int64)
+    token_type_ids = np.zeros((len(features), length), dtype=np.int64)
+    attention_mask = np.zeros((len(features), length), dtype=np.int64)
+    for row, item in enumerate(features):
+        size = len(item.input_ids)
+        input_ids[row, :size] = item.input_ids
+        token_type_ids[row, :size] = item.token_type_ids
+        attention_mask[row, :size] = 1
+    return {
+        "input_ids": torch.from_numpy(input_ids),
+        "token_type_ids": torch.from_numpy(token_type_ids),
+        "attention_mask": torch.from_numpy(attention_mask),
+    }

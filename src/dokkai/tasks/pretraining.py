@@ -1,0 +1,203 @@
+"""Pre-training: guess the masked words, and whether B follows A (paper, section 3.1).
+
+B batch · L sequence length · V vocabulary · M masked positions
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dokkai.data import masking
+from dokkai.data.instances import FullSequences, Instances, SentencePairs
+from dokkai.data.order import generator, permutation
+from dokkai.data.shards import Corpus
+from dokkai.errors import UserError
+from dokkai.settings import PretrainingSettings
+from dokkai.tasks.base import Batch, pad
+from dokkai.tokenization import Tokenizer
+
+_NO_LABEL = -100  # fills the list of masked positions up to its fixed length; carries no weight
+_HELDOUT_SEED = 20181011  # held-out masks are the same in every run, whatever its seed
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedSequence:
+    """An instance after masking: the features of pre-training."""
+
+    input_ids: np.ndarray
+    token_type_ids: np.ndarray
+    positions: np.ndarray
+    """``(m,)`` chosen positions."""
+    originals: np.ndarray
+    """``(m,)`` what stood there."""
+    is_random_next: bool
+    example: int = 0
+
+
+class Pretraining:
+    """Masked LM, with next-sentence prediction or without."""
+
+    kind = "pretraining"
+    primary_metric = "masked_lm_accuracy"
+    labels: tuple[str, ...] = ()
+
+    def __init__(self, settings: PretrainingSettings, tokenizer: Tokenizer) -> None:
+        self.settings = settings
+        self.heads: tuple[str, ...] = ("masked_lm", "next_sentence") if settings.next_sentence else ("masked_lm",)
+        self._pad_id = tokenizer.pad_id
+        special = np.zeros(tokenizer.vocab_size, dtype=bool)
+        special[sorted(tokenizer.special_ids)] = True
+        unused = np.array([tokenizer.token(i).startswith("[unused") for i in range(tokenizer.vocab_size)])
+        self.vocabulary = masking.Vocabulary(
+            cls_id=tokenizer.cls_id,
+            sep_id=tokenizer.sep_id,
+            mask_id=tokenizer.mask_id,
+            pad_id=tokenizer.pad_id,
+            regular_ids=np.flatnonzero(~special & ~unused),
+            is_continuation=np.asarray(tokenizer.is_continuation),
+        )
+
+    def read(self, path: Path) -> Sequence[MaskedSequence]:
+        """The held-out slice of a prepared directory, masked once and for all."""
+        return self.heldout(Corpus.open(path, "heldout"))
+
+    def parse(self, record: Mapping[str, Any], index: int) -> Any:
+        """Not for this task: UserError."""
+        raise UserError("a pre-trained model predicts masked words: use `dokkai fill-mask`, or fine-tune it first")
+
+    def instances(self, corpus: Corpus, length: int) -> Instances:
+        """The corpus as numbered instances of at most ``length`` tokens."""
+        if self.settings.next_sentence:
+            settings = self.settings
+            return SentencePairs(corpus, self.vocabulary, length, settings.short_share, settings.random_next_share)
+        return FullSequences(corpus, self.vocabulary, length)
+
+    def masked(self, instances: Instances, index: int, length: int, rng: np.random.Generator) -> MaskedSequence:
+        """Draw instance ``index`` and its masks from ``rng``."""
+        item = instances.instance(index, rng)
+        most = masking.max_predictions(length, self.settings.masked_share)
+        share, whole_word = self.settings.masked_share, self.settings.whole_word
+        ids, positions, originals = masking.mask(item.input_ids, self.vocabulary, share, most, whole_word, rng)
+        return MaskedSequence(ids, item.token_type_ids, positions, originals, item.is_random_next)
+
+    def heldout(self, corpus: Corpus) -> list[MaskedSequence]:
+        """At most ``heldout_sequences`` masked sequences of the first phase's length, the same in every run."""
+        length = self.settings.lengths[0]
+        instances = self.instances(corpus, length)
+        size = min(len(instances), self.settings.heldout_sequences)
+        chosen = permutation(len(instances), _HELDOUT_SEED, 0, 0)[:size]
+        return [
+            self.masked(instances, int(index), length, generator(_HELDOUT_SEED, "heldout", int(index)))
+            for index in chosen
+        ]
+
+    def encode(self, examples: Sequence[MaskedSequence], training: bool) -> Sequence[MaskedSequence]:
+        """They are features already."""
+        return examples
+
+    def collate(self, features: Sequence[MaskedSequence], length: int) -> Batch:
+        """Adds ``masked_positions`` and ``masked_labels`` ``(M,)``, M fixed by B and length, and ``is_random_next``."""
+        batch = pad(features, length, self._pad_id)
+        if not self.settings.next_sentence and bool(batch["attention_mask"].all()):
+            del batch["attention_mask"]  # full sequences: attention without a mask is faster
+        most = masking.max_predictions(length, self.settings.masked_share)
+        positions = np.zeros((len(features), most), dtype=np.int64)
+        labels = np.full((len(features), most), _NO_LABEL, dtype=np.int64)
+        for row, item in enumerate(features):
+            positions[row, : len(item.positions)] = row * length + item.positions
+            labels[row, : len(item.originals)] = item.originals
+        batch["masked_positions"] = torch.from_numpy(positions.reshape(-1))
+        batch["masked_labels"] = torch.from_numpy(labels.reshape(-1))
+        if self.settings.next_sentence:
+            batch["is_random_next"] = torch.tensor([int(item.is_random_next) for item in features])
+        return batch
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """Masked tokens, and pairs."""
+        counts = {"masked_lm": int((batch["masked_labels"] != _NO_LABEL).sum())}
+        if self.settings.next_sentence:
+            counts["next_sentence"] = len(batch["is_random_next"])
+        return counts
+
+    def losses(self, logits: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropies, summed; the total of the paper is the sum of both means."""
+        logits_MV = logits["masked_lm"].float()
+        labels = batch["masked_labels"]
+        losses = {"masked_lm": F.cross_entropy(logits_MV, labels, ignore_index=_NO_LABEL, reduction="sum")}
+        if self.settings.next_sentence:
+            logits_B2 = logits["next_sentence"].float()
+            losses["next_sentence"] = F.cross_entropy(logits_B2, batch["is_random_next"], reduction="sum")
+        return losses
+
+    def decode(
+        self, logits: Mapping[str, Tensor], batch: Batch, features: Sequence[MaskedSequence]
+    ) -> list[dict[str, Any]]:
+        """Per sequence: summed loss, hits and number of masked words; whether the pair was judged rightly."""
+        logits_MV, labels = logits["masked_lm"].float(), batch["masked_labels"]
+        loss = F.cross_entropy(logits_MV, labels, ignore_index=_NO_LABEL, reduction="none").view(len(features), -1)
+        hits = (logits_MV.argmax(-1) == labels).view(len(features), -1)
+        outputs = [
+            {"loss": float(loss[row].sum()), "hits": int(hits[row].sum()), "masked": len(item.positions)}
+            for row, item in enumerate(features)
+        ]
+        if self.settings.next_sentence:
+            right = (logits["next_sentence"].argmax(-1) == batch["is_random_next"]).tolist()
+            outputs = [output | {"pair": bool(hit)} for output, hit in zip(outputs, right, strict=True)]
+        return outputs
+
+    def merge(
+        self, examples: Sequence[Any], features: Sequence[MaskedSequence], outputs: Sequence[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """One output per sequence is one prediction."""
+        return list(outputs)
+
+    def score(self, examples: Sequence[Any], predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
+        """``masked_lm_loss`` (nats per masked token), ``masked_lm_accuracy``, ``next_sentence_accuracy``."""
+        masked = sum(item["masked"] for item in predictions)
+        scores = {
+            "masked_lm_loss": sum(item["loss"] for item in predictions) / masked,
+            "masked_lm_accuracy": sum(item["hits"] for item in predictions) / masked,
+        }
+        if self.settings.next_sentence:
+            scores["next_sentence_accuracy"] = sum(item["pair"] for item in predictions) / len(predictions)
+        return scores
+
+
+class PretrainingBatches:
+    """The updates of a run, by number: ``batches[step]`` is a list of micro-batches, a function of the seed alone."""
+
+    def __init__(
+        self, task: Pretraining, corpus: Corpus, steps: int, batch_size: int, micro_batch_tokens: int, seed: int
+    ) -> None:
+        self._task, self._steps, self._batch_size, self._seed = task, steps, batch_size, seed
+        self._micro_batch_tokens = micro_batch_tokens
+        self._lengths = task.settings.lengths
+        self._phases = [task.instances(corpus, length) for length in self._lengths]
+        shares = np.cumsum(task.settings.length_shares)
+        self._phase_ends = [round(float(share) * steps) for share in shares]
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> list[Batch]:
+        """The micro-batches of update ``step``; examples that count are ``batch_size`` in all."""
+        if not 0 <= step < self._steps:
+            raise IndexError(step)
+        phase = next(number for number, end in enumerate(self._phase_ends) if step < end)
+        first_step = self._phase_ends[phase - 1] if phase else 0
+        length, instances = self._lengths[phase], self._phases[phase]
+        features = []
+        for row in range(self._batch_size):
+            epoch, place = divmod((step - first_step) * self._batch_size + row, len(instances))
+            index = int(permutation(len(instances), self._seed, phase, epoch)[place])
+            rng = generator(self._seed, "instances", phase, epoch, index)
+            features.append(self._task.masked(instances, index, length, rng))
+        rows = max(1, self._micro_batch_tokens // length)
+        parts = [features[start : start + rows] for start in range(0, len(features), rows)]
+        return [self._task.collate(part, length) for part in parts]

@@ -1,0 +1,223 @@
+"""A tokenizer on disk: Hugging Face's ``vocab.txt``, ``tokenizer.json`` and ``tokenizer_config.json``."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, decoders, processors
+
+from dokkai.errors import UserError
+from dokkai.files import existing_file, read_json, write_json, write_text
+from dokkai.progress import say
+from dokkai.tokenization.tokenizer import SpecialTokens, Tokenizer
+from dokkai.tokenization.tokens import CONTINUATION
+from dokkai.tokenization.wordpiece import AddedWord, WordPieceBackend, WordPieceSettings, build_engine
+
+_UNLIMITED = 10**9  # Hugging Face writes 1e30 where a tokenizer has no limit
+_PLAIN_CLASSES = frozenset(
+    f"{name}{fast}"
+    for name in ("Bert", "DistilBert", "Electra", "MobileBert", "ConvBert", "SqueezeBert", "LayoutLM", "PreTrained")
+    for fast in ("Tokenizer", "TokenizerFast")
+) | {"TokenizersBackend"}
+_SETTINGS = {  # dokkai's setting: its name in tokenizer_config.json, its name in tokenizer.json's normalizer
+    "lowercase": ("do_lower_case", "lowercase"),
+    "strip_accents": ("strip_accents", "strip_accents"),
+    "tokenize_chinese_chars": ("tokenize_chinese_chars", "handle_chinese_chars"),
+    "clean_text": ("clean_text", "clean_text"),
+}
+
+
+@dataclass
+class _Found:
+    """What a vocabulary file says, before special tokens are given their roles."""
+
+    ids: dict[str, int]
+    settings: dict[str, Any] = field(default_factory=dict)
+    special: list[str] = field(default_factory=list)
+    words: list[AddedWord] = field(default_factory=list)
+
+
+def save_tokenizer(tokenizer: Tokenizer, directory: Path, model_max_length: int | None = None) -> None:
+    """Write the three files so that ``transformers.AutoTokenizer`` opens them and gives the same ids.
+
+    ``model_max_length``: the longest input of the model, in tokens, if another than the tokenizer knows.
+    """
+    backend, special = tokenizer.backend, tokenizer.special
+    if not isinstance(backend, WordPieceBackend):
+        raise TypeError(f"{type(backend).__name__} is not the WordPiece backend; these files cannot hold it")
+    directory = Path(directory)
+    added = [_added_token(token, special=True) for token in special.all()]
+    added += [{**asdict(word), "special": False} for word in backend.added]
+    wordpiece = backend.wordpiece
+    config: dict[str, Any] = {
+        "tokenizer_class": "BertTokenizer",
+        **{name: getattr(wordpiece, ours) for ours, (name, _) in _SETTINGS.items()},
+        **{f"{role}_token": token for role, token in special.roles().items()},
+        "added_tokens_decoder": {str(tokenizer.id(token["content"])): token for token in added},
+    }
+    if special.extra:
+        config["additional_special_tokens"] = list(special.extra)
+    limit = model_max_length or tokenizer.model_max_length
+    if limit is not None:
+        config["model_max_length"] = limit
+    write_text(directory / "vocab.txt", "".join(f"{token}\n" for token in backend.vocabulary))
+    write_text(directory / "tokenizer.json", _engine_json(tokenizer, backend, added))
+    write_json(directory / "tokenizer_config.json", config)
+
+
+def load_tokenizer(directory: Path) -> Tokenizer:
+    """Read a tokenizer that dokkai or Hugging Face wrote: ``tokenizer.json``, else ``vocab.txt``.
+
+    ``tokenizer_config.json`` is heeded if there is one; where it and ``tokenizer.json`` disagree it decides, as with
+    Hugging Face, and that is said. A bare ``vocab.txt`` that has upper-case letters counts as cased. UserError: no such
+    directory, no vocabulary in it, another kind of tokenizer, a required special token missing.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such directory; give the directory that holds tokenizer.json or vocab.txt")
+    config = _optional_json(directory / "tokenizer_config.json", "tokenizer configuration")
+    if (directory / "tokenizer.json").exists():
+        found = _from_tokenizer_json(directory / "tokenizer.json")
+    elif (directory / "vocab.txt").exists():
+        found = _from_vocab_txt(directory, config)
+    else:
+        raise UserError(f"{directory} has no vocabulary: neither tokenizer.json nor vocab.txt is there")
+    _apply_config(found, config, directory)
+    special = _special_tokens(found, config, directory)
+    vocabulary = _by_id(found.ids, directory)
+    wordpiece = WordPieceSettings(**found.settings)
+    hidden = special.all()
+    words = [word for word in found.words if word.content not in hidden]
+    backend = WordPieceBackend(vocabulary, special.unk, hidden, wordpiece, words)
+    limit = config.get("model_max_length")
+    known = int(limit) if isinstance(limit, int | float) and limit < _UNLIMITED else None
+    return Tokenizer(backend, special, known)
+
+
+def _added_token(content: str, special: bool) -> dict[str, Any]:
+    return {**asdict(AddedWord(content, normalized=not special)), "special": special}
+
+
+def _engine_json(tokenizer: Tokenizer, backend: WordPieceBackend, added: list[dict[str, Any]]) -> str:
+    special = tokenizer.special
+    ids = {token: i for i, token in enumerate(backend.vocabulary)}
+    engine = build_engine(ids, special.unk, backend.wordpiece)
+    for token in added:
+        engine.add_tokens([AddedToken(**token)])
+    engine.post_processor = processors.TemplateProcessing(
+        single=f"{special.cls}:0 $A:0 {special.sep}:0",
+        pair=f"{special.cls}:0 $A:0 {special.sep}:0 $B:1 {special.sep}:1",
+        special_tokens=[(special.cls, tokenizer.cls_id), (special.sep, tokenizer.sep_id)],
+    )
+    engine.decoder = decoders.WordPiece(prefix=CONTINUATION)
+    return str(engine.to_str(pretty=True))
+
+
+def _optional_json(path: Path, what: str) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    value = read_json(path, what)
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: the {what} must be a JSON object, not a {type(value).__name__}")
+    return value
+
+
+def _from_tokenizer_json(path: Path) -> _Found:
+    content = _optional_json(path, "tokenizer")
+    model = content.get("model") or {}
+    kind = model.get("type", "unknown")
+    if kind != "WordPiece" or model.get("continuing_subword_prefix", CONTINUATION) != CONTINUATION:
+        raise UserError(f"{path} is not a BERT WordPiece tokenizer: its model is {kind}; choose a BERT model")
+    normalizer = content.get("normalizer") or {}
+    parts = {
+        "normalizer": (normalizer, ("BertNormalizer",)),
+        "pre_tokenizer": (content.get("pre_tokenizer") or {}, ("BertPreTokenizer",)),
+        "post_processor": (content.get("post_processor") or {}, ("BertProcessing", "TemplateProcessing", "nothing")),
+    }
+    for name, (part, accepted) in parts.items():
+        part_kind = part.get("type", "nothing")
+        if part_kind not in accepted:
+            raise UserError(f"{path} is not a BERT WordPiece tokenizer: its {name} is {part_kind}, not {accepted[0]}")
+    found = _Found(dict(model["vocab"]))
+    found.settings = {ours: normalizer[theirs] for ours, (_, theirs) in _SETTINGS.items() if theirs in normalizer}
+    found.settings["max_word_length"] = model.get("max_input_chars_per_word", 100)
+    _take_added(found, {token["id"]: token for token in content.get("added_tokens") or []})
+    return found
+
+
+def _from_vocab_txt(directory: Path, config: Mapping[str, Any]) -> _Found:
+    kind = config.get("tokenizer_class") or "BertTokenizer"
+    if kind not in _PLAIN_CLASSES:
+        raise UserError(f"{directory} is not a BERT WordPiece tokenizer: it says it is {kind}; choose a BERT model")
+    path = existing_file(directory / "vocab.txt")
+    try:
+        # Not splitlines(): characters like U+2028 are entries of published vocabularies.
+        lines = path.read_bytes().decode("utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}; a vocabulary is one UTF-8 token a line") from error
+    found = _Found({token: i for i, token in enumerate(lines)})  # twice in the file: the last counts, as of old
+    cased = any(re.search("[A-Z]", token) and not token.startswith("[") for token in lines)
+    if config.get("do_lower_case") is None:
+        found.settings["lowercase"] = not cased
+        say(
+            f"{path}: nothing says do_lower_case; the vocabulary has {'' if cased else 'no '}upper-case letters, so "
+            f"text is {'not ' if cased else ''}lower-cased"
+        )
+    added = _optional_json(directory / "added_tokens.json", "list of added tokens")
+    _take_added(found, {i: _added_token(token, special=False) for token, i in added.items()})
+    _take_added(found, {int(i): token for i, token in (config.get("added_tokens_decoder") or {}).items()})
+    return found
+
+
+def _take_added(found: _Found, added: Mapping[int, Mapping[str, Any]]) -> None:
+    names = {item.name for item in fields(AddedWord)}
+    for i, token in sorted(added.items()):
+        word = AddedWord(**{name: value for name, value in token.items() if name in names})
+        found.ids[word.content] = i
+        found.words = [other for other in found.words if other.content != word.content]
+        if token.get("special", False):
+            found.special.append(word.content)
+        else:
+            found.words.append(word)
+
+
+def _apply_config(found: _Found, config: Mapping[str, Any], directory: Path) -> None:
+    for ours, (theirs, _) in _SETTINGS.items():
+        if theirs not in config or (config[theirs] is None and ours != "strip_accents"):
+            continue
+        if found.settings.get(ours, config[theirs]) != config[theirs]:
+            say(
+                f"{directory}: tokenizer_config.json says {theirs}={config[theirs]}, tokenizer.json "
+                f"{found.settings[ours]}; the first counts"
+            )
+        found.settings[ours] = config[theirs]
+
+
+def _special_tokens(found: _Found, config: Mapping[str, Any], directory: Path) -> SpecialTokens:
+    named = {**_optional_json(directory / "special_tokens_map.json", "list of special tokens"), **config}
+    roles = {role: _content(named.get(f"{role}_token")) or token for role, token in SpecialTokens().roles().items()}
+    for role, token in roles.items():
+        if token not in found.ids:
+            raise UserError(f"{directory}: the vocabulary has no {token} (the {role} token), which BERT needs; add it")
+    extra = list(found.special)
+    for key in ("additional_special_tokens", "extra_special_tokens"):
+        listed = named.get(key) or []
+        extra += [_content(token) for token in (listed.values() if isinstance(listed, dict) else listed)]
+    kept = [token for token in dict.fromkeys(extra) if token in found.ids and token not in roles.values()]
+    kept.sort(key=found.ids.__getitem__)
+    return SpecialTokens(**roles, extra=tuple(kept))
+
+
+def _content(token: object) -> str:
+    """A token is written as a string, or as an object with its content and flags; "" if there is none."""
+    return str(token["content"]) if isinstance(token, dict) else str(token or "")
+
+
+def _by_id(ids: Mapping[str, int], directory: Path) -> list[str]:
+    tokens = {i: token for token, i in ids.items()}
+    size = max(tokens) + 1
+    if len(tokens) < size:  # entries that stood twice in a vocab.txt leave such holes
+        say(f"{directory}: {size - len(tokens)} of {size} ids have no token; they stay unused")
+    return [tokens.get(i, f"[no token {i}]") for i in range(size)]

@@ -1,0 +1,80 @@
+"""The seam of the tokenizer: a backend finds words in a text and gives the ids of one word; all else stands on that."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CONTINUATION = "##"  # the mark of a piece that continues a word
+
+Span = tuple[int, int]  # start and end, in code points of the original string
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """One text without special tokens; three lists of equal length.
+
+    ``offsets`` point into the original text, ``word_ids`` count its words from 0; neither ever decreases.
+    """
+
+    ids: list[int]
+    offsets: list[Span]
+    word_ids: list[int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Backend(ABC):
+    """How one kind of tokenizer cuts text. ``words`` and ``pieces`` are enough; the rest may be overridden for speed.
+
+    ``vocabulary`` holds the token of each id; ``lowercase`` says whether the ids ignore case.
+    """
+
+    vocabulary: Sequence[str]
+    lowercase: bool
+
+    @abstractmethod
+    def words(self, text: str) -> list[Span]:
+        """The words of the text in order, as spans of the text."""
+
+    @abstractmethod
+    def pieces(self, word: str) -> list[int]:
+        """The ids of one word as it stands in the text (not yet lower-cased)."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, object]:
+        """Everything besides the vocabulary that the ids depend on, as JSON values."""
+
+    def tokens(self, text: str) -> Tokens:
+        """The whole text through ``words`` and ``pieces``, one word at a time: right for every backend, and slow."""
+        ids: list[int] = []
+        offsets: list[Span] = []
+        word_ids: list[int] = []
+        for word_id, (start, end) in enumerate(self.words(text)):
+            word = self.pieces(text[start:end])
+            ids += word
+            offsets += self._place(word, start, end)
+            word_ids += [word_id] * len(word)
+        return Tokens(ids, offsets, word_ids)
+
+    def tokens_batch(self, texts: Sequence[str]) -> list[Tokens]:
+        """``tokens`` for many texts."""
+        return [self.tokens(text) for text in texts]
+
+    def token_ids_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Only the ids, for many texts."""
+        return [tokens.ids for tokens in self.tokens_batch(texts)]
+
+    def join(self, tokens: Sequence[str]) -> str:
+        """Readable text from tokens: words apart, pieces together."""
+        return " ".join(tokens).replace(f" {CONTINUATION}", "")
+
+    def _place(self, ids: list[int], start: int, end: int) -> list[Span]:
+        lengths = [len(self.vocabulary[i].removeprefix(CONTINUATION)) for i in ids]
+        if sum(lengths) != end - start:  # [UNK], or letters that were taken apart: each piece stands for the whole word
+            return [(start, end)] * len(ids)
+        spans = []
+        for length in lengths:
+            spans.append((start, start + length))
+            start += length
+        return spans

@@ -1,0 +1,107 @@
+"""Checkpoints of a run: everything the next step depends on, written whole or not at all.
+
+``checkpoints/step-00001000/`` holds ``model.safetensors`` (the same file as in the run directory), ``optimizer.safetensors``
+and ``state.json``. Order, masks and dropout are functions of the seed and the step, so there is no other state.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dokkai.errors import UserError
+from dokkai.files import read_json, remove, replacing, write_json
+from dokkai.model.checkpoint import WEIGHTS, load_tensors, save_tensors
+from dokkai.model.heads import Model
+from dokkai.model.names import from_foreign
+from dokkai.progress import say
+
+_FOLDER = "checkpoints"
+_OPTIMIZER = "optimizer.safetensors"
+_STATE = "state.json"
+
+
+def save_checkpoint(
+    run: Path, step: int, model: Model, optimizer: torch.optim.Optimizer, state: dict[str, Any], keep: int
+) -> None:
+    """Write the checkpoint of ``step`` finished updates; then forget all but the last ``keep``.
+
+    The weights must lie in the run directory already (``Pipeline.save``); the checkpoint links to them.
+    """
+    with replacing(run / _FOLDER / f"step-{step:08d}") as folder:
+        folder.mkdir()
+        _link(run / WEIGHTS, folder / WEIGHTS)
+        save_tensors(_optimizer_tensors(model, optimizer), folder / _OPTIMIZER)
+        write_json(folder / _STATE, state | {"step": step})
+    for old in checkpoints(run)[:-keep]:
+        remove(old)
+
+
+def load_checkpoint(run: Path, model: Model, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+    """Bring model and optimizer to the last readable checkpoint and return its state; None if there is none.
+
+    A damaged one is named and the one before it taken; UserError if none can be read.
+    """
+    folders = checkpoints(run)
+    for folder in reversed(folders):
+        try:
+            state = read_json(folder / _STATE, "state of a checkpoint")
+            weights = load_tensors(folder / WEIGHTS)
+            moments = load_tensors(folder / _OPTIMIZER)
+            _restore(model, optimizer, weights, moments, folder)
+        except UserError as error:
+            if folder == folders[0]:
+                raise
+            say(f"{error}; going on from the checkpoint before it")
+            continue
+        return dict(state)
+    return None
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """Finished checkpoints, oldest first."""
+    return sorted((run / _FOLDER).glob("step-*"))
+
+
+def _restore(
+    model: Model,
+    optimizer: torch.optim.Optimizer,
+    weights: dict[str, Tensor],
+    moments: dict[str, Tensor],
+    folder: Path,
+) -> None:
+    own = model.state_dict()
+    state, missing, _ = from_foreign(own, weights)
+    if missing or any(state[name].shape != own[name].shape for name in state):
+        raise UserError(f"{folder}: belongs to another model; delete it or choose another --out")
+    wanted = {f"{name}.{kind}" for name, _ in model.named_parameters() for kind in ("exp_avg", "exp_avg_sq")}
+    if not wanted <= set(moments):
+        raise UserError(f"{folder / _OPTIMIZER}: belongs to another optimizer; delete it or choose another --out")
+    for name, tensor in state.items():
+        own[name].copy_(tensor)
+    for name, parameter in model.named_parameters():
+        optimizer.state[parameter] = {
+            "step": moments["step"].clone(),
+            "exp_avg": moments[f"{name}.exp_avg"].to(parameter.device),
+            "exp_avg_sq": moments[f"{name}.exp_avg_sq"].to(parameter.device),
+        }
+
+
+def _optimizer_tensors(model: Model, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():
+        state = optimizer.state[parameter]
+        tensors["step"] = state["step"].detach().cpu().clone()
+        for kind in ("exp_avg", "exp_avg_sq"):
+            tensors[f"{name}.{kind}"] = state[kind].detach().cpu().contiguous()
+    return tensors
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)  # costs nothing; a later save replaces the name in the run directory, not this file
+    except OSError:
+        shutil.copyfile(source, target)

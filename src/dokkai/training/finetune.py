@@ -1,0 +1,112 @@
+"""Fine-tuning: a pre-trained encoder and one more layer, on any task (paper, section 3.2)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dokkai.data.order import group_by_length, split_by_tokens
+from dokkai.errors import UserError
+from dokkai.model.checkpoint import load_model
+from dokkai.model.config import shape_config
+from dokkai.model.device import choose_device, choose_precision
+from dokkai.model.heads import Model
+from dokkai.pipeline import Pipeline, check_length, load
+from dokkai.progress import say
+from dokkai.settings import ClassificationSettings, PretrainingSettings, load_settings
+from dokkai.tasks import Task, create_task
+from dokkai.tasks.base import Batch
+from dokkai.tokenization import load_tokenizer
+from dokkai.training.loop import train
+from dokkai.training.pretrain import num_steps
+from dokkai.training.run_directory import RunDirectory
+
+_PADDING = 32  # lengths are rounded up to a multiple of this
+
+
+def finetune(
+    recipe: str,
+    start: str | Path,
+    train_path: str | Path,
+    out: str | Path,
+    dev_path: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    random_weights: bool = False,
+    limit: int | None = None,
+    device: str | None = None,
+) -> Pipeline:
+    """Train a task on a file of examples, starting from the model directory ``start``.
+
+    ``random_weights`` keeps shape and vocabulary of ``start`` but forgets what it learned: the baseline that shows
+    what pre-training is worth. ``limit`` takes the first examples only. The same call continues a stopped run.
+    """
+    settings = load_settings(recipe, overrides)
+    if isinstance(settings.task, PretrainingSettings):
+        raise UserError(f"recipe '{recipe}' is for pre-training; use `dokkai pretrain`")
+    start, out = Path(start), Path(out)
+    tokenizer = load_tokenizer(start)
+    task = create_task(settings.task, tokenizer)
+    examples = task.read(Path(train_path))[:limit]
+    if isinstance(settings.task, ClassificationSettings):
+        task = create_task(settings.task, tokenizer, _labels(examples, train_path))
+    model, report = load_model(start, task.heads, len(task.labels) or 2, settings.train.seed, **settings.model.changes())
+    if random_weights:
+        model = Model(model.config, task.heads, len(task.labels) or 2, settings.train.seed)
+    check_length(task, model)
+    dev = task.read(Path(dev_path)) if dev_path else None
+    chosen = choose_device(device)
+    pipeline = Pipeline(model, tokenizer, task, chosen, choose_precision(settings.train.precision, chosen))
+    sources: dict[str, Any] = {"from": str(start), "random_weights": random_weights, "train": str(train_path)}
+    sources |= {"num_examples": len(examples), "dev": str(dev_path) if dev_path else None}
+    run = RunDirectory(out, "finetune", settings.model_dump(), sources)
+    if run.is_finished:
+        say(f"{out}: this run is finished already")
+        return load(out, device)
+    say(f"from {start}: " + ("random weights" if random_weights else str(report) or "all weights"))
+    batches = FeatureBatches(task, task.encode(examples, training=True), settings.train)
+    say(f"fine-tuning on {len(examples):,} examples ({batches.num_features:,} sequences), {len(batches):,} steps")
+    metrics = train(pipeline, task, batches, settings.train, run, (lambda: pipeline.evaluate(dev)) if dev else None)
+    run.finish(metrics=metrics)
+    return pipeline
+
+
+class FeatureBatches:
+    """The updates of a fine-tuning by number: features of near-equal length, padded little."""
+
+    def __init__(self, task: Task, features: Sequence[Any], settings: Any) -> None:
+        self._task, self._features, self._settings = task, features, settings
+        self._lengths = np.array([len(item.input_ids) for item in features])
+        self._padded = -(-self._lengths // _PADDING) * _PADDING
+        self._per_epoch = -(-len(features) // settings.batch_size)
+        self._steps = settings.steps or max(1, round(settings.epochs * self._per_epoch))
+        self._order: dict[int, list[np.ndarray]] = {}
+        self.num_features = len(features)
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> list[Batch]:
+        """The micro-batches of update ``step``."""
+        if not 0 <= step < self._steps:
+            raise IndexError(step)
+        epoch, place = divmod(step, self._per_epoch)
+        if epoch not in self._order:
+            batches = group_by_length(self._lengths, self._settings.batch_size, self._settings.seed, epoch)
+            self._order = {epoch: batches}
+        parts = split_by_tokens(self._padded, self._order[epoch][place], self._settings.micro_batch_tokens)
+        longest = max(getattr(self._task.settings, "max_length", 0), 1)
+        return [
+            self._task.collate([self._features[i] for i in part], min(int(self._padded[part].max()), longest))
+            for part in parts
+        ]
+
+
+def _labels(examples: Sequence[Any], path: str | Path) -> tuple[str, ...]:
+    labels = sorted({str(row.label) for row in examples})
+    if len(labels) < 2:
+        raise UserError(f"{path}: only one label ('{labels[0]}') in it; a classification needs two")
+    return tuple(labels)
+
+
+__all__ = ["FeatureBatches", "finetune", "num_steps", "shape_config"]

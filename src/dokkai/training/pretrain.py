@@ -1,0 +1,88 @@
+"""Pre-training from a prepared directory."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dokkai.data.shards import Corpus
+from dokkai.errors import UserError
+from dokkai.model.checkpoint import load_model
+from dokkai.model.config import count_parameters, shape_config
+from dokkai.model.device import choose_device, choose_precision
+from dokkai.model.heads import Model
+from dokkai.pipeline import Pipeline, check_length
+from dokkai.progress import say
+from dokkai.settings import PretrainingSettings, Settings, TrainSettings, load_settings
+from dokkai.tasks.pretraining import Pretraining, PretrainingBatches
+from dokkai.tokenization import load_tokenizer
+from dokkai.training.loop import train
+from dokkai.training.run_directory import RunDirectory
+
+
+def pretrain(
+    recipe: str,
+    data: str | Path,
+    out: str | Path,
+    overrides: Sequence[str] = (),
+    init: str | Path | None = None,
+    device: str | None = None,
+) -> Pipeline:
+    """Train masked LM (and next sentence) on what ``prepare`` wrote; the same call continues a stopped run.
+
+    ``init`` starts from the weights of a model directory instead of random ones. Returns the trained pipeline.
+    """
+    settings = load_settings(recipe, overrides)
+    if not isinstance(settings.task, PretrainingSettings):
+        raise UserError(f"recipe '{recipe}' is for {settings.task.kind}; use `dokkai finetune`")
+    data, out = Path(data), Path(out)
+    corpus = Corpus.open(data, "train")
+    tokenizer = load_tokenizer(corpus.tokenizer_directory)
+    if corpus.fingerprint != tokenizer.fingerprint:
+        raise UserError(f"{data}: the shards were made with another tokenizer than the one beside them; prepare again")
+    task = Pretraining(settings.task, tokenizer)
+    model = _create_model(settings, task, tokenizer.vocab_size, Path(init) if init else None)
+    check_length(task, model)
+    chosen = choose_device(device)
+    pipeline = Pipeline(model, tokenizer, task, chosen, choose_precision(settings.train.precision, chosen))
+    sources = {"data": corpus.fingerprint, "num_tokens": corpus.num_tokens, "init": str(init) if init else None}
+    run = RunDirectory(out, "pretrain", settings.model_dump(), sources)
+    if run.is_finished:
+        say(f"{out}: this run is finished already")
+        return pipeline_from(out, device)
+    heldout = task.heldout(Corpus.open(data, "heldout"))
+    batches = PretrainingBatches(
+        task,
+        corpus,
+        num_steps(settings.train, len(task.instances(corpus, settings.task.lengths[0]))),
+        settings.train.batch_size,
+        settings.train.micro_batch_tokens,
+        settings.train.seed,
+    )
+    say(
+        f"pre-training {settings.model.shape} ({count_parameters(model.config) / 1e6:.2f}M parameters) on "
+        f"{corpus.num_tokens:,} tokens, {len(batches):,} steps of {settings.train.batch_size} sequences, "
+        f"{chosen.type} in {pipeline.precision}"
+    )
+    metrics = train(pipeline, task, batches, settings.train, run, lambda: pipeline.evaluate(heldout))
+    run.finish(metrics=metrics)
+    return pipeline
+
+
+def num_steps(settings: TrainSettings, num_examples: int) -> int:
+    """Updates of a run: as set, or so many that each example is seen ``epochs`` times."""
+    return settings.steps or max(1, round(settings.epochs * num_examples / settings.batch_size))
+
+
+def pipeline_from(directory: Path, device: str | None) -> Pipeline:
+    """Open a finished run."""
+    from dokkai.pipeline import load
+
+    return load(directory, device)
+
+
+def _create_model(settings: Settings, task: Pretraining, vocab_size: int, init: Path | None) -> Model:
+    if init is None:
+        config = shape_config(settings.model.shape, vocab_size=vocab_size, **settings.model.changes())
+        return Model(config, task.heads, seed=settings.train.seed)
+    model, report = load_model(init, task.heads, seed=settings.train.seed, **settings.model.changes())
+    say(f"starting from {init}" + (f" ({report})" if str(report) else ""))
+    return model

@@ -1,0 +1,167 @@
+"""A run directory: what was asked for, what came of it, and the curves.
+
+``run.json`` (settings, versions, state, metrics), ``metrics.jsonl`` (one line per measurement), ``curves.png``,
+TensorBoard events, and the files of the model.
+"""
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dokkai.errors import UserError
+from dokkai.files import read_json, replacing, write_json
+from dokkai.progress import say
+
+_RUN = "run.json"
+_METRICS = "metrics.jsonl"
+
+
+class RunDirectory:
+    """Opened once per run; continues a run with the same settings, refuses one with others."""
+
+    def __init__(self, path: Path, command: str, settings: Mapping[str, Any], sources: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self._record: dict[str, Any] = {
+            "command": command,
+            "settings": dict(settings),
+            "sources": dict(sources),
+            "versions": {"dokkai": version("dokkai"), "torch": torch.__version__, "python": platform.python_version()},
+            "state": "running",
+            "metrics": {},
+        }
+        self._writer: Any = None
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path} is a file; --out must be a directory")
+        if (self.path / _RUN).exists():
+            self._continue()
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise UserError(f"{self.path} holds something that is no run; choose another --out")
+        write_json(self.path / _RUN, self._record)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether an earlier run of the same command came to its end."""
+        return bool(self._record["state"] == "finished")
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The last metrics that were written down."""
+        return dict(self._record["metrics"])
+
+    def start_at(self, step: int) -> None:
+        """Begin to measure at ``step``: lines of later steps, from a run that was killed, are dropped."""
+        path = self.path / _METRICS
+        if path.exists():
+            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+            with replacing(path) as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        from torch.utils.tensorboard import SummaryWriter  # slow to import: only when a run starts
+
+        self._writer = SummaryWriter(str(self.path), purge_step=step + 1 if step else None)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Append a line to ``metrics.jsonl`` and the same numbers to the TensorBoard events."""
+        line = json.dumps({"step": step, "time": round(time.time(), 1), **values})
+        with (self.path / _METRICS).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Write down an evaluation, and draw the curves."""
+        self.log(step, {f"heldout/{name}": value for name, value in metrics.items()})
+        self._record["metrics"] = {"step": step, **metrics}
+        write_json(self.path / _RUN, self._record)
+        self._writer.flush()
+        draw_curves(self.path)
+
+    def finish(self, **facts: Any) -> None:
+        """Mark the run as finished."""
+        self._record |= {"state": "finished", **facts}
+        write_json(self.path / _RUN, self._record)
+        self._writer.close()
+
+    def _continue(self) -> None:
+        old = read_json(self.path / _RUN, "record of a run")
+        if not isinstance(old, dict) or "settings" not in old:
+            raise UserError(f"{self.path / _RUN}: not the record of a dokkai run; choose another --out")
+        changed = _differences(old, self._record)
+        if changed:
+            raise UserError(
+                f"{self.path} holds a run with other settings ({'; '.join(changed[:3])}); "
+                "choose another --out, or repeat its settings to continue it"
+            )
+        if old.get("versions") != self._record["versions"]:
+            say(f"note: the run was started with other versions: {old.get('versions')}")
+        self._record |= {name: old[name] for name in ("state", "metrics") if name in old}
+
+
+def draw_curves(run: Path) -> None:
+    """``curves.png``: every number of ``metrics.jsonl`` over the steps, training and held-out together."""
+    import matplotlib as mpl  # slow to import: only when there is something to draw
+    from matplotlib.figure import Figure
+
+    mpl.use("Agg")
+    series = _series(run / _METRICS)
+    panels: dict[str, list[str]] = {}
+    for name in series:
+        panels.setdefault("loss" if "loss" in name else name.removeprefix("heldout/"), []).append(name)
+    if not panels:
+        return
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.5 * columns, 3.2 * rows), layout="constrained")
+    for place, (title, names) in enumerate(panels.items()):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        for name in names:
+            steps, values = series[name]
+            axes.plot(steps, values, label=name, marker="." if len(steps) < 30 else "", linewidth=1.2)
+        axes.set_title(title)
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+        if len(names) > 1:
+            axes.legend(fontsize="small")
+    with replacing(run / "curves.png") as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
+def _series(path: Path) -> dict[str, tuple[list[int], list[float]]]:
+    series: dict[str, tuple[list[int], list[float]]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        values = json.loads(line)
+        for name, value in values.items():
+            if name not in ("step", "time"):
+                steps, points = series.setdefault(name, ([], []))
+                steps.append(values["step"])
+                points.append(value)
+    return series
+
+
+def _step_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError):
+        return sys.maxsize  # a line cut off by a kill
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """``name: old value -> new value`` for what differs in settings, sources or command."""
+    before, after = (_flatten({key: record.get(key) for key in ("command", "settings", "sources")}) for record in (old, new))
+    return [
+        f"{name.removeprefix('settings.')} was {before.get(name)}, is {after.get(name)}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {k: v for key, item in value.items() for k, v in _flatten(item, f"{prefix}{key}.").items()}
+    return {prefix.removesuffix("."): value}

@@ -1,0 +1,83 @@
+"""Documents to sentences and token arrays."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dokkai.data import sentences
+from dokkai.data.sentences import Encoder, split_sentences
+
+
+class Letters:
+    """A tokenizer for tests: one token per letter a-z, nothing for anything else."""
+
+    vocab_size = 30_000
+
+    def __init__(self):
+        self.longest = 0
+
+    def token_ids_batch(self, texts):
+        self.longest = max(self.longest, *map(len, texts))
+        return [[ord(letter) for letter in text if letter.isascii() and letter.islower()] for text in texts]
+
+
+def test_sentences_of_a_line():
+    line = "Dr. Smith went home.  He slept 7.5 hours! Did he? "
+    assert split_sentences(line) == ["Dr. Smith went home.", "He slept 7.5 hours!", "Did he?"]
+    assert split_sentences("これは文です。次の文。", "ja") == ["これは文です。", "次の文。"]
+    assert split_sentences("  ") == []
+
+
+def test_the_language_matters_and_an_unknown_one_is_english():
+    line = "Er kam z. B. am 3. Mai. Dann ging er."
+    assert split_sentences(line, "de") == ["Er kam z. B. am 3. Mai.", "Dann ging er."]
+    assert split_sentences(line, "zz") == split_sentences(line, "en") != split_sentences(line, "de")
+
+
+@given(st.text())
+def test_sentences_lose_nothing_but_spaces(line):
+    assert "".join("".join(split_sentences(line)).split()) == "".join(line.split())
+
+
+def test_documents_become_arrays_and_empty_ones_are_counted():
+    encoded = Encoder(Letters(), "en")([["Aab. Bc!", "?"], ["123"], ["xyz. 77. Abc. "]])
+    assert encoded.tokens.dtype == np.uint16
+    assert bytes(encoded.tokens.astype(np.uint8)) == b"abcxyzbc"
+    assert encoded.sentence_lengths.tolist() == [2, 1, 3, 2]
+    assert encoded.document_lengths.tolist() == [2, 2]
+    assert (encoded.num_empty_sentences, encoded.num_empty_documents) == (3, 1)
+    assert [(len(tokens), lengths.tolist()) for tokens, lengths in encoded.documents()] == [(3, [2, 1]), (5, [3, 2])]
+
+
+def test_nothing_but_empty_documents():
+    encoded = Encoder(Letters(), "en")([["1"], ["2", "3"]])
+    assert len(encoded.tokens) == 0
+    assert list(encoded.documents()) == []
+    assert (encoded.num_empty_sentences, encoded.num_empty_documents) == (3, 2)
+
+
+def test_a_large_vocabulary_takes_four_bytes():
+    tokenizer = Letters()
+    tokenizer.vocab_size = 1 << 16
+    assert Encoder(tokenizer, "en")([["abc"]]).tokens.dtype == np.uint32
+
+
+@pytest.mark.parametrize("longest, batch", [(1, 1), (7, 20), (50, 10_000)])
+def test_long_sentences_reach_the_tokenizer_in_pieces_and_stay_whole(monkeypatch, longest, batch):
+    documents = [["abc defghijk " * 30 + "x" * 99], ["ab. Cd."]]
+    whole = Encoder(Letters(), "en")(documents)
+    monkeypatch.setattr(sentences, "_LONGEST_TEXT", longest)
+    monkeypatch.setattr(sentences, "_BATCH", batch)
+    tokenizer = Letters()
+    pieces = Encoder(tokenizer, "en")(documents)
+    assert tokenizer.longest <= 99 + longest + len("defghijk ")
+    for one, other in zip(whole, pieces, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_encoder_can_be_sent_to_a_process():
+    encoder = pickle.loads(pickle.dumps(Encoder(Letters(), "en")))
+    assert encoder([["ab"]]).tokens.tolist() == [97, 98]

@@ -1,0 +1,181 @@
+"""Scores against numbers worked out by hand and against what the official SQuAD script printed."""
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from dokkai.errors import UserError
+from dokkai.evaluation.metrics import best_null_threshold, classification_scores, squad_scores
+
+# id: (correct texts, prediction, exact, f1), each worked out by hand with the official rules
+BY_HAND = {
+    "equal": (["Nara"], "Nara", 1, 1),
+    "case, article, punctuation": (["The old, grey temple."], "old grey temple", 1, 1),
+    "white space": (["two\n  words"], " two words ", 1, 1),
+    "best of several": (["in 710", "710"], "710", 1, 1),
+    "one word of three": (["big red barn"], "red", 0, 0.5),  # precision 1, recall 1/3
+    "repeated words": (["duck duck goose"], "duck duck duck", 0, 2 / 3),  # duck is shared twice, not three times
+    "nothing shared": (["north"], "south", 0, 0),
+    "hyphen joins": (["well-known"], "wellknown", 1, 1),
+    "hyphen does not part": (["well-known"], "well known", 0, 0),
+    "articles only within words": (["an atheist"], "atheist", 1, 1),
+    "article after apostrophe": (["a's"], "as", 1, 1),  # punctuation goes first: the article is no word any more
+    "only ASCII punctuation": (["「Nara」"], "Nara", 0, 0),
+    "empty prediction": (["Nara"], "", 0, 0),
+    "nothing left of the prediction": (["Nara"], "the !", 0, 0),
+    "nothing left of one answer": (["The", "Nara"], "", 0, 0),  # "The" does not count as an answer
+    "nothing left of any answer": (["The"], "...", 1, 1),
+    "unanswerable, nothing said": ([], "", 1, 1),
+    "unanswerable, article said": ([], "a", 1, 1),
+    "unanswerable, something said": ([], "Nara", 0, 0),
+}
+
+
+def columns(*names):
+    answers = {name: BY_HAND[name][0] for name in names}
+    return answers, {name: BY_HAND[name][1] for name in names}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_one_question_by_hand(name):
+    answers, predictions = columns(name)
+    scores = squad_scores(answers, predictions)
+    assert scores["exact"] == 100 * BY_HAND[name][2]
+    assert scores["f1"] == pytest.approx(100 * BY_HAND[name][3], abs=1e-12)
+
+
+def test_averages_and_kinds():
+    answers, predictions = columns(*BY_HAND)
+    assert squad_scores(answers, predictions) == pytest.approx(
+        {
+            "exact": 100 * 10 / 19,
+            "f1": 100 * (11 + 1 / 6) / 19,
+            "total": 19,
+            "HasAns_exact": 100 * 8 / 16,
+            "HasAns_f1": 100 * (9 + 1 / 6) / 16,
+            "HasAns_total": 16,
+            "NoAns_exact": 100 * 2 / 3,
+            "NoAns_f1": 100 * 2 / 3,
+            "NoAns_total": 3,
+        },
+        abs=1e-12,
+    )
+
+
+def test_a_kind_without_questions_has_no_keys():
+    assert set(squad_scores({"q": ["x"]}, {"q": "x"})) == {
+        *("exact", "f1", "total"),
+        *("HasAns_exact", "HasAns_f1", "HasAns_total"),
+    }
+    assert "HasAns_total" not in squad_scores({"q": []}, {"q": "x"})
+
+
+def test_threshold_turns_unsure_answers_into_none():
+    answers = {"right": ["x"], "wrong": ["x"], "none": [], "edge": []}
+    predictions = {"right": "x", "wrong": "y", "none": "y", "edge": "y"}
+    probs = {"right": 0.9, "wrong": 0.1, "none": 0.9, "edge": 0.5}
+    assert squad_scores(answers, predictions, probs)["exact"] == 25  # at the threshold 1 nothing changes
+    scores = squad_scores(answers, predictions, probs, threshold=0.5)
+    assert (scores["HasAns_exact"], scores["NoAns_exact"]) == (0, 50)  # above the threshold, not at it
+    assert squad_scores(answers, predictions, probs, threshold=-1)["exact"] == 50  # answers nothing
+
+
+def test_best_threshold_by_hand():
+    answers = {"a": ["x"], "b": [], "c": ["x y"], "d": []}
+    predictions = {"a": "x", "b": "z", "c": "x", "d": ""}
+    probs = {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4}
+    # Right answers so far: nothing answered 2; a 3; b 2; c exact 2, F1 2 + 2/3; d (nothing said) unchanged.
+    best = best_null_threshold(answers, predictions, probs)
+    assert best == {"best_exact": 75, "best_exact_thresh": 0.1, "best_f1": 75, "best_f1_thresh": 0.1}
+    probs["b"] = 0.9  # now c comes before b
+    best = best_null_threshold(answers, predictions, probs)
+    assert best["best_f1"] == pytest.approx(100 * (3 + 2 / 3) / 4)
+    assert (best["best_exact_thresh"], best["best_f1_thresh"]) == (0.1, 0.3)
+    for name in ("exact", "f1"):  # without ties the threshold reaches the score it promises
+        reached = squad_scores(answers, predictions, probs, threshold=best[f"best_{name}_thresh"])[name]
+        assert reached == pytest.approx(best[f"best_{name}"])
+
+
+def test_best_threshold_may_be_to_answer_nothing():
+    best = best_null_threshold({"a": [], "b": ["x"]}, {"a": "y", "b": "y"}, {"a": 0.1, "b": 0.2, "other file": 0.0})
+    assert best == {"best_exact": 50, "best_exact_thresh": 0.0, "best_f1": 50, "best_f1_thresh": 0.0}
+
+
+def test_missing_predictions_are_counted():
+    with pytest.raises(UserError, match="2 of 3 questions have no prediction, first: id q2; each needs one"):
+        squad_scores({"q1": ["x"], "q2": [], "q3": []}, {"q1": "x", "other": "y"})
+    with pytest.raises(UserError, match="1 of 1 questions have no no-answer probability, first: id q1"):
+        squad_scores({"q1": ["x"]}, {"q1": "x"}, {})
+    with pytest.raises(UserError, match="no questions to score"):
+        squad_scores({}, {})
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("version", ["1.1", "2.0"])
+def test_official_scores(version):
+    directory = os.environ.get("DOKKAI_DATA")
+    if not directory:
+        pytest.skip("DOKKAI_DATA is not set")
+    golden = json.loads((Path(directory) / "golden" / "squad-scores.json").read_text(encoding="utf-8"))[version]
+    questions = [
+        entry for article in golden["data"]["data"] for paragraph in article["paragraphs"] for entry in paragraph["qas"]
+    ]
+    answers = {entry["id"]: [answer["text"] for answer in entry["answers"]] for entry in questions}
+    probs = golden.get("no_answer_probability")
+    scores = squad_scores(answers, golden["predictions"], probs, golden.get("no_answer_threshold", 1.0))
+    if probs is not None:
+        scores |= best_null_threshold(answers, golden["predictions"], probs)
+    assert scores == pytest.approx(golden["official"], rel=0, abs=1e-9)
+
+
+def test_classes_by_hand():
+    #            a is right twice, missed once, wrongly said once; b is right once
+    labels = ["a", "a", "a", "b", "b"]
+    predictions = ["a", "a", "b", "b", "a"]
+    scores = classification_scores(labels, predictions)
+    assert scores == pytest.approx(
+        {
+            "accuracy": 3 / 5,
+            "f1_macro": (2 / 3 + 1 / 2) / 2,
+            "f1_binary": 1 / 2,
+            "matthews": (2 * 1 - 1 * 1) / (3 * 3 * 2 * 2) ** 0.5,
+        }
+    )
+    assert classification_scores(labels, predictions, ["b", "a"])["f1_binary"] == pytest.approx(2 / 3)
+
+
+def test_three_classes_have_no_binary_f1():
+    scores = classification_scores(["x", "y", "z"], ["x", "y", "y"])
+    assert scores == pytest.approx(
+        {"accuracy": 2 / 3, "f1_macro": (1 + 2 / 3 + 0) / 3, "matthews": 3 / (6 * 4) ** 0.5}, abs=1e-12
+    )
+
+
+def test_classes_that_do_not_occur_give_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        alone = classification_scores(["no", "no"], ["no", "no"])
+        assert alone == {"accuracy": 1, "f1_macro": 1, "matthews": 0}
+        declared = classification_scores(["no", "no"], ["no", "no"], ["no", "yes"])
+        assert declared == {"accuracy": 1, "f1_macro": 1, "matthews": 0, "f1_binary": 0}
+        never_right = classification_scores(["no", "no"], ["yes", "yes"])
+        assert never_right == {"accuracy": 0, "f1_macro": 0, "matthews": 0, "f1_binary": 0}
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match="2 labels but 1 predictions"):
+        classification_scores(["a", "b"], ["a"])
+    with pytest.raises(ValueError, match="no labels to score"):
+        classification_scores([], [])
+    with pytest.raises(ValueError, match="'c' is not among the declared classes"):
+        classification_scores(["a", "b"], ["a", "c"], ["a", "b"])
+
+
+def test_import_is_light():
+    check = "import sys, dokkai.evaluation.metrics; assert not {'torch', 'sklearn'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)
