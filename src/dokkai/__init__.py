@@ -1,1 +1,49 @@
-"""dokkai: BERT, complete. Raw text in, a reading model out."""
+"""dokkai: BERT, complete. Raw text in, a reading model out.
+
+The public names are loaded when they are first used, so that ``import dokkai`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dokkai.data.prepare import prepare
+    from dokkai.errors import UserError
+    from dokkai.pipeline import Answer, Pipeline, load
+    from dokkai.tokenization import Tokenizer, load_tokenizer, save_tokenizer, train_tokenizer
+    from dokkai.training.finetune import finetune
+    from dokkai.training.pretrain import pretrain
+
+_HOMES = {
+    "Answer": "dokkai.pipeline",
+    "Pipeline": "dokkai.pipeline",
+    "Tokenizer": "dokkai.tokenization",
+    "UserError": "dokkai.errors",
+    "finetune": "dokkai.training.finetune",
+    "load": "dokkai.pipeline",
+    "load_tokenizer": "dokkai.tokenization",
+    "prepare": "dokkai.data.prepare",
+    "pretrain": "dokkai.training.pretrain",
+    "save_tokenizer": "dokkai.tokenization",
+    "train_tokenizer": "dokkai.tokenization",
+}
+
+__all__ = [
+    "Answer",
+    "Pipeline",
+    "Tokenizer",
+    "UserError",
+    "finetune",
+    "load",
+    "load_tokenizer",
+    "prepare",
+    "pretrain",
+    "save_tokenizer",
+    "train_tokenizer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'dokkai' has no attribute '{name}'")

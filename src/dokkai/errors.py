@@ -8,6 +8,10 @@ class UserError(Exception):
     """What was found, where, and what to do, in one plain line; the command line prints it and exits with code 2."""
 
 
+class Interrupted(Exception):  # noqa: N818 (it is no error)
+    """The run was asked to stop (Ctrl-C, SIGTERM) and has saved itself; the command line exits with code 130."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A suggestion to append to an error: ``; did you mean 'x'?``, or the list of what there is."""
     names = sorted(known)

@@ -27,7 +27,9 @@ def replacing(path: Path) -> Iterator[Path]:
         _rename(temporary, path)
     except OSError as error:
         remove(temporary)
-        raise UserError(f"cannot write {path}: {error.strerror or error}; what was there before is untouched") from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; what was there before is untouched"
+        ) from error
     except BaseException:
         remove(temporary)
         raise

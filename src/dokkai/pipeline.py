@@ -4,7 +4,7 @@ B batch · L sequence length · D hidden size
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from dokkai.model.checkpoint import LoadReport, load_model, save_model
 from dokkai.model.device import autocast, choose_device, choose_precision
 from dokkai.model.heads import Model
 from dokkai.progress import Progress
-from dokkai.settings import QuestionAnsweringSettings, TaskSettings
+from dokkai.settings import ClassificationSettings, QuestionAnsweringSettings, TaskSettings
 from dokkai.tasks import QuestionAnswering, Task, create_task
 from dokkai.tasks.base import Batch
 from dokkai.tokenization import Tokenizer, load_tokenizer, save_tokenizer
@@ -98,7 +98,9 @@ class Pipeline:
     def fill_mask(self, text: str, top: int = 5) -> list[list[tuple[str, float]]]:
         """For each ``[MASK]`` in the text the ``top`` likeliest tokens with their probabilities."""
         if "masked_lm" not in self.model.heads:
-            raise UserError("this model has no masked-LM head; fill-mask needs a pre-trained model, not a fine-tuned one")
+            raise UserError(
+                "this model has no masked-LM head; fill-mask needs a pre-trained model, not a fine-tuned one"
+            )
         encoding = self.tokenizer.assemble(self.tokenizer.mask_tokens(text))
         places = [i for i, token in enumerate(encoding.input_ids) if token == self.tokenizer.mask_id]
         if not places:
@@ -227,19 +229,12 @@ def _guess_task(model: Model, tokenizer: Tokenizer, path: Path) -> Task | None:
     """The task of a directory that ``transformers`` saved: by its head."""
     if "span" in model.heads:
         most = min(384, model.config.max_position_embeddings)
-        return create_task(replace_settings(QuestionAnsweringSettings(), max_length=most), tokenizer)  # type: ignore[call-arg]
+        return create_task(QuestionAnsweringSettings(max_length=most), tokenizer)  # type: ignore[call-arg]
     if "classification" in model.heads:
-        from dokkai.settings import ClassificationSettings
-
         names = read_json(path / "config.json", "model configuration").get("id2label") or {}
         labels = tuple(names[key] for key in sorted(names, key=int)) or ("LABEL_0", "LABEL_1")
         return create_task(ClassificationSettings(), tokenizer, labels)  # type: ignore[call-arg]
     return None
-
-
-def replace_settings(settings: TaskSettings, **changes: Any) -> TaskSettings:
-    """The settings of a task with some of them changed."""
-    return settings.model_copy(update=changes)
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[tuple[list[int], int]]:
@@ -260,6 +255,3 @@ def _pad(rows: Sequence[Sequence[int]], length: int, pad_id: int) -> Batch:
         input_ids[number, : len(row)] = torch.tensor(row)
         attention_mask[number, : len(row)] = 1
     return {"input_ids": input_ids, "token_type_ids": torch.zeros_like(input_ids), "attention_mask": attention_mask}
-
-
-__all__ = ["Answer", "Pipeline", "load", "replace"]

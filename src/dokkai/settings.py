@@ -41,7 +41,9 @@ class PretrainingSettings(_Section):
     whole_word: bool = Field(False, description="mask all pieces of a word together")
     short_share: float = Field(0.1, ge=0, le=1, description="share of sequences cut to a random shorter length")
     random_next_share: float = Field(0.5, ge=0, le=1, description="share of pairs whose B comes from another document")
-    lengths: list[int] = Field([128], min_length=1, description="sequence length of each phase, [128, 512] in the paper")
+    lengths: list[int] = Field(
+        [128], min_length=1, description="sequence length of each phase, [128, 512] in the paper"
+    )
     length_shares: list[float] = Field([1.0], min_length=1, description="share of the steps of each phase, [0.9, 0.1]")
     heldout_sequences: int = Field(2000, ge=1, description="most held-out sequences used by an evaluation")
 
@@ -99,7 +101,9 @@ class TrainSettings(_Section):
     epsilon: float = Field(1e-6, gt=0, description="AdamW: added to the root")
     clip_norm: float = Field(1.0, ge=0, description="longest gradient; 0: no clipping")
     seed: int = Field(0, ge=0, description="of weights, order, masks and dropout")
-    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where the machine is faster in it")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="auto: bf16 where the machine is faster in it"
+    )
     compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile; auto: where it pays")
     evaluate_every: int = Field(0, ge=0, description="steps between evaluations; 0: ten in the run")
     log_every: int = Field(0, ge=0, description="steps between lines of metrics.jsonl; 0: about 500 in the run")

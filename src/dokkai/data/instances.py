@@ -135,9 +135,7 @@ class FullSequences:
         return Instance(input_ids, np.zeros(len(input_ids), dtype=np.int64), False)
 
 
-def _truncate_pair(
-    a: np.ndarray, b: np.ndarray, room: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _truncate_pair(a: np.ndarray, b: np.ndarray, room: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Take tokens from the longer of the two, each from the front or the back by a coin (release: same name)."""
     if len(a) + len(b) > room:
         shorter = min(len(a), len(b))

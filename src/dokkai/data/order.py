@@ -45,7 +45,7 @@ def group_by_length(lengths: np.ndarray, batch_size: int, seed: int, epoch: int,
 
 
 def split_by_tokens(lengths: np.ndarray, indices: np.ndarray, max_tokens: int) -> list[np.ndarray]:
-    """Cut one batch into micro-batches of at most ``max_tokens`` tokens, padding included; longest examples together."""
+    """Cut one batch into micro-batches of at most ``max_tokens`` tokens, padding included, longest first."""
     order = indices[np.argsort(-lengths[indices], kind="stable")]
     parts: list[np.ndarray] = []
     start = 0

@@ -114,7 +114,9 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, ValueError) as error:
-        raise UserError(f"{path}: corrupt or not a safetensors file ({error}); restore it or use another one") from error
+        raise UserError(
+            f"{path}: corrupt or not a safetensors file ({error}); restore it or use another one"
+        ) from error
 
 
 def _short(names: list[str], most: int = 4) -> list[str]:

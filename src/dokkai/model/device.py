@@ -19,7 +19,7 @@ def has_fast_bf16(device: torch.device) -> bool:
     On a CPU that takes AMX: with the AVX-512 instructions alone they were slower (168 against 238 GFLOP/s, two cores).
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_amx_tile_supported())
 
 

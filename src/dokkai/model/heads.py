@@ -25,7 +25,7 @@ class MaskedLMHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, x_MD: Tensor, embedding_VD: Tensor) -> Tensor:
-        """Vectors of the masked positions alone to ``(M, V)``: the other 85 % are never multiplied by the vocabulary."""
+        """Vectors of the masked positions to ``(M, V)``: the other 85 % never meet the vocabulary."""
         return nn.functional.linear(self.norm(self.activation(self.transform(x_MD))), embedding_VD, self.bias)
 
 

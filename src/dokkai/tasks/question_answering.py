@@ -160,7 +160,7 @@ class QuestionAnswering:
         features: Sequence[Window],
         outputs: Sequence[tuple[list[Candidate], float]],
     ) -> list[dict[str, Any]]:
-        """Per question: ``id``, ``answer`` ("" for none), ``start``, ``end``, ``probability``, ``null_odds``, ``nbest``.
+        """Per question ``id``, ``answer`` ("" for none), ``start``, ``end``, ``probability``, ``null_odds``, ``nbest``.
 
         ``start`` and ``end`` are code points in the context. ``probability`` is the softmax over the n-best list (with
         "no answer" in it under ``no_answer``). ``null_odds`` is the score of no answer minus that of the best answer.

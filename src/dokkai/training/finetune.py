@@ -9,17 +9,15 @@ import numpy as np
 from dokkai.data.order import group_by_length, split_by_tokens
 from dokkai.errors import UserError
 from dokkai.model.checkpoint import load_model
-from dokkai.model.config import shape_config
 from dokkai.model.device import choose_device, choose_precision
 from dokkai.model.heads import Model
 from dokkai.pipeline import Pipeline, check_length, load
 from dokkai.progress import say
-from dokkai.settings import ClassificationSettings, PretrainingSettings, load_settings
+from dokkai.settings import ClassificationSettings, PretrainingSettings, TrainSettings, load_settings
 from dokkai.tasks import Task, create_task
 from dokkai.tasks.base import Batch
 from dokkai.tokenization import load_tokenizer
 from dokkai.training.loop import train
-from dokkai.training.pretrain import num_steps
 from dokkai.training.run_directory import RunDirectory
 
 _PADDING = 32  # lengths are rounded up to a multiple of this
@@ -50,7 +48,9 @@ def finetune(
     examples = task.read(Path(train_path))[:limit]
     if isinstance(settings.task, ClassificationSettings):
         task = create_task(settings.task, tokenizer, _labels(examples, train_path))
-    model, report = load_model(start, task.heads, len(task.labels) or 2, settings.train.seed, **settings.model.changes())
+    model, report = load_model(
+        start, task.heads, len(task.labels) or 2, settings.train.seed, **settings.model.changes()
+    )
     if random_weights:
         model = Model(model.config, task.heads, len(task.labels) or 2, settings.train.seed)
     check_length(task, model)
@@ -74,7 +74,7 @@ def finetune(
 class FeatureBatches:
     """The updates of a fine-tuning by number: features of near-equal length, padded little."""
 
-    def __init__(self, task: Task, features: Sequence[Any], settings: Any) -> None:
+    def __init__(self, task: Task, features: Sequence[Any], settings: TrainSettings) -> None:
         self._task, self._features, self._settings = task, features, settings
         self._lengths = np.array([len(item.input_ids) for item in features])
         self._padded = -(-self._lengths // _PADDING) * _PADDING
@@ -107,6 +107,3 @@ def _labels(examples: Sequence[Any], path: str | Path) -> tuple[str, ...]:
     if len(labels) < 2:
         raise UserError(f"{path}: only one label ('{labels[0]}') in it; a classification needs two")
     return tuple(labels)
-
-
-__all__ = ["FeatureBatches", "finetune", "num_steps", "shape_config"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dokkai.errors import UserError
+from dokkai.errors import Interrupted, UserError
 from dokkai.model.device import autocast, has_compiler
 from dokkai.pipeline import Pipeline
 from dokkai.progress import Progress, say
@@ -32,10 +32,6 @@ class Batches(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, step: int) -> list[Batch]: ...
-
-
-class Interrupted(Exception):
-    """The run was asked to stop, and has saved itself."""
 
 
 def train(
@@ -188,9 +184,7 @@ class _Steps(Dataset[list[Batch]]):
         return self._batches[step]
 
 
-def _load(
-    batches: Batches, first: int, workers: int, device: torch.device
-) -> Iterator[tuple[int, list[Batch]]]:
+def _load(batches: Batches, first: int, workers: int, device: torch.device) -> Iterator[tuple[int, list[Batch]]]:
     """Steps from ``first`` on, prepared ahead by worker processes, or by one thread."""
     steps = range(first, len(batches))
     if workers:

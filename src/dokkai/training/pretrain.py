@@ -9,7 +9,7 @@ from dokkai.model.checkpoint import load_model
 from dokkai.model.config import count_parameters, shape_config
 from dokkai.model.device import choose_device, choose_precision
 from dokkai.model.heads import Model
-from dokkai.pipeline import Pipeline, check_length
+from dokkai.pipeline import Pipeline, check_length, load
 from dokkai.progress import say
 from dokkai.settings import PretrainingSettings, Settings, TrainSettings, load_settings
 from dokkai.tasks.pretraining import Pretraining, PretrainingBatches
@@ -47,12 +47,12 @@ def pretrain(
     run = RunDirectory(out, "pretrain", settings.model_dump(), sources)
     if run.is_finished:
         say(f"{out}: this run is finished already")
-        return pipeline_from(out, device)
+        return load(out, device)
     heldout = task.heldout(Corpus.open(data, "heldout"))
     batches = PretrainingBatches(
         task,
         corpus,
-        num_steps(settings.train, len(task.instances(corpus, settings.task.lengths[0]))),
+        _num_steps(settings.train, len(task.instances(corpus, settings.task.lengths[0]))),
         settings.train.batch_size,
         settings.train.micro_batch_tokens,
         settings.train.seed,
@@ -67,16 +67,9 @@ def pretrain(
     return pipeline
 
 
-def num_steps(settings: TrainSettings, num_examples: int) -> int:
+def _num_steps(settings: TrainSettings, num_examples: int) -> int:
     """Updates of a run: as set, or so many that each example is seen ``epochs`` times."""
     return settings.steps or max(1, round(settings.epochs * num_examples / settings.batch_size))
-
-
-def pipeline_from(directory: Path, device: str | None) -> Pipeline:
-    """Open a finished run."""
-    from dokkai.pipeline import load
-
-    return load(directory, device)
 
 
 def _create_model(settings: Settings, task: Pretraining, vocab_size: int, init: Path | None) -> Model:

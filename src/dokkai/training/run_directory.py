@@ -153,7 +153,9 @@ def _step_of(line: str) -> int:
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """``name: old value -> new value`` for what differs in settings, sources or command."""
-    before, after = (_flatten({key: record.get(key) for key in ("command", "settings", "sources")}) for record in (old, new))
+    before, after = (
+        _flatten({key: record.get(key) for key in ("command", "settings", "sources")}) for record in (old, new)
+    )
     return [
         f"{name.removeprefix('settings.')} was {before.get(name)}, is {after.get(name)}"
         for name in sorted(before.keys() | after.keys())

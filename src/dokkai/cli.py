@@ -1,0 +1,351 @@
+"""The command line: one verb per function. Results go to standard output, progress to standard error.
+
+A mistake that the user can fix ends with one plain line and exit code 2. Heavy imports wait inside the verbs.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dokkai.errors import Interrupted, UserError, did_you_mean
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[
+    1
+]  # the base of typer's errors about arguments has no public name
+
+app = typer.Typer(
+    name="dokkai",
+    help="BERT, complete: raw text in, a reading model out.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="SECTION.KEY=VALUE", help="settings to change")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; unset: the best there is")]
+Texts = Annotated[list[str], typer.Argument(metavar="TEXT", help="text files (.gz .xz .zst too), or - for stdin")]
+
+
+@app.command(epilog='Example: dokkai ask "Who built it?" lighthouse.txt --model runs/reader')
+def ask(
+    question: Annotated[str, typer.Argument(help="the question")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="text files to read, or - for stdin")],
+    model: Annotated[str | None, typer.Option(help="a run fine-tuned for questions")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read text and answer a question with the span that answers it."""
+    from dokkai.asking import answer_from_files, show_answer
+    from dokkai.pipeline import load
+
+    if model is None:
+        raise UserError("no model to read with; give --model RUN, a run of `dokkai finetune squad ...`")
+    best = answer_from_files(load(model), question, files)
+    if as_json:
+        _print_json(best.to_dict())
+    else:
+        show_answer(best)
+
+
+@app.command("fill-mask", epilog='Example: dokkai fill-mask "Paris is the [MASK] of France." --model runs/mini-en')
+def fill_mask(
+    text: Annotated[str, typer.Argument(help="a text with [MASK] where a word is missing")],
+    model: Annotated[str | None, typer.Option(help="a pre-trained run")] = None,
+    top: Annotated[int, typer.Option(min=1, help="how many words to show for each mask")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Guess the words behind [MASK]."""
+    from dokkai.pipeline import load
+
+    if model is None:
+        raise UserError("no model to guess with; give --model RUN, a run of `dokkai pretrain ...`")
+    masks = load(model).fill_mask(text, top)
+    if as_json:
+        _print_json([[{"token": token, "probability": value} for token, value in mask] for mask in masks])
+        return
+    for number, mask in enumerate(masks, start=1):
+        for token, value in mask:
+            print(f"{f'mask {number}  ' if len(masks) > 1 else ''}{value:7.2%}  {token}")
+
+
+@app.command(epilog="Example: dokkai vocab corpus/*.txt.xz --size 30000 --out runs/vocab")
+def vocab(
+    texts: Texts,
+    out: Annotated[Path, typer.Option(help="directory to write the tokenizer to")],
+    size: Annotated[int, typer.Option(min=1, help="entries; rounded up to a multiple of 64")] = 30000,
+    cased: Annotated[bool, typer.Option("--cased", help="keep upper case and accents")] = False,
+    min_frequency: Annotated[int, typer.Option(min=1, help="pairs seen less often are not joined")] = 2,
+    special: Annotated[list[str] | None, typer.Option(help="an additional special token; may be repeated")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learn a WordPiece vocabulary from text."""
+    from dokkai.data.text import read_documents
+    from dokkai.tokenization import save_tokenizer, train_tokenizer
+
+    lines = (line for document in read_documents(texts) for line in document)
+    tokenizer = train_tokenizer(lines, size, not cased, min_frequency, tuple(special or ()))
+    save_tokenizer(tokenizer, out)
+    facts = {"directory": str(out), "vocab_size": tokenizer.vocab_size, "lowercase": tokenizer.lowercase}
+    _print_facts(facts, as_json)
+
+
+@app.command(epilog="Example: dokkai prepare corpus/*.txt.xz --tokenizer runs/vocab --out runs/data")
+def prepare(
+    texts: Texts,
+    tokenizer: Annotated[Path, typer.Option(help="directory with the vocabulary")],
+    out: Annotated[Path, typer.Option(help="directory to write the shards to")],
+    processes: Annotated[int | None, typer.Option(min=1, help="worker processes; unset: one per core")] = None,
+    heldout: Annotated[float, typer.Option(help="share of the documents kept out for evaluation")] = 0.01,
+    language: Annotated[str, typer.Option(help="language code for the sentence splitter")] = "en",
+    as_json: AsJson = False,
+) -> None:
+    """Turn text into memory-mapped token shards; blank lines separate documents."""
+    from dataclasses import asdict
+
+    from dokkai.data.prepare import prepare as run_prepare
+    from dokkai.tokenization import load_tokenizer
+
+    made = run_prepare(
+        texts, load_tokenizer(tokenizer), out, num_processes=processes, heldout_share=heldout, language=language
+    )
+    facts = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(made).items()}
+    _print_facts(facts, as_json)
+
+
+@app.command(epilog="Example: dokkai pretrain mini-en --data runs/data --out runs/mini train.steps=20000")
+def pretrain(
+    recipe: Annotated[str, typer.Argument(help="a recipe (see `dokkai recipes`) or a TOML file")],
+    data: Annotated[Path, typer.Option(help="what `dokkai prepare` wrote")],
+    out: Annotated[Path, typer.Option(help="run directory; the same command continues a stopped run")],
+    overrides: Overrides = None,
+    init: Annotated[Path | None, typer.Option(help="start from the weights of this model directory")] = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pre-train an encoder: masked words, and sentence pairs."""
+    from dokkai.training.pretrain import pretrain as run_pretrain
+
+    run_pretrain(recipe, data, out, overrides or (), init, device)
+    _print_run(out, as_json)
+
+
+@app.command(
+    epilog="Example: dokkai finetune squad --from runs/mini --train train.json --dev dev.json --out runs/reader"
+)
+def finetune(
+    recipe: Annotated[str, typer.Argument(help="a recipe (see `dokkai recipes`) or a TOML file")],
+    start: Annotated[Path, typer.Option("--from", help="model directory to start from")],
+    train: Annotated[Path, typer.Option(help="examples to train on")],
+    out: Annotated[Path, typer.Option(help="run directory; the same command continues a stopped run")],
+    overrides: Overrides = None,
+    dev: Annotated[Path | None, typer.Option(help="examples to evaluate on")] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="forget what the model learned: the baseline")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="train on the first so many examples only")] = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune a model on a task: classification, or question answering."""
+    from dokkai.training.finetune import finetune as run_finetune
+
+    run_finetune(recipe, start, train, out, dev, overrides or (), random_weights, limit, device)
+    _print_run(out, as_json)
+
+
+@app.command(epilog="Example: dokkai evaluate runs/reader dev.json --predictions predictions.json")
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="a model directory with a task")],
+    file: Annotated[Path, typer.Argument(help="labelled examples, or what `dokkai prepare` wrote")],
+    predictions: Annotated[Path | None, typer.Option(help="write the predictions to this JSON file")] = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a model with the standard metrics of its task."""
+    from dokkai.files import write_json
+    from dokkai.pipeline import load
+
+    pipeline = load(run, device)
+    if pipeline.task is None:
+        raise UserError(f"{run}: a model without a task cannot be evaluated; fine-tune it first")
+    examples = pipeline.task.read(file)
+    found = pipeline.predict(examples)
+    if predictions is not None:
+        write_json(predictions, found)
+    _print_facts(pipeline.task.score(examples, found), as_json)
+
+
+@app.command(epilog="Example: dokkai predict runs/reader < questions.jsonl > answers.jsonl")
+def predict(
+    run: Annotated[Path, typer.Argument(help="a model directory with a task")],
+    file: Annotated[str, typer.Argument(help="JSON lines; - is stdin")] = "-",
+    device: Device = None,
+) -> None:
+    """Predict: JSON lines in, JSON lines out, in the same order, with ids and labels."""
+    from dokkai.pipeline import load
+
+    pipeline = load(run, device)
+    if pipeline.task is None:
+        raise UserError(f"{run}: a model without a task cannot predict; fine-tune it first")
+    for start, records in _blocks_of_records(file):
+        examples = [pipeline.task.parse(record, start + i) for i, record in enumerate(records)]
+        for prediction in pipeline.predict(examples):
+            print(json.dumps(prediction, ensure_ascii=False))
+
+
+@app.command(epilog="Example: dokkai embed runs/mini --layers -1,-2 < texts.txt > vectors.jsonl")
+def embed(
+    run: Annotated[Path, typer.Argument(help="a model directory")],
+    file: Annotated[str, typer.Argument(help="one text per line; - is stdin")] = "-",
+    layers: Annotated[str, typer.Option(help="layers to concatenate: -1 is the last, 0 the embeddings")] = "-1",
+    pooling: Annotated[str, typer.Option(help="mean or cls: a vector per text; none: one per token")] = "mean",
+    out: Annotated[Path | None, typer.Option(help="write an .npy array instead of JSON lines")] = None,
+    device: Device = None,
+) -> None:
+    """Turn each line of text into a vector."""
+    from dokkai.embedding import embed_lines
+
+    embed_lines(run, file, _numbers(layers, "--layers"), pooling, out, device)
+
+
+@app.command(epilog="Example: dokkai recipes --json")
+def recipes(as_json: AsJson = False) -> None:
+    """List the recipes that come with dokkai."""
+    from dokkai.settings import load_settings, recipe_names
+
+    _print_facts({name: load_settings(name).description for name in recipe_names()}, as_json)
+
+
+@app.command(epilog="Example: dokkai settings train")
+def settings(
+    section: Annotated[str | None, typer.Argument(help="model, task, train, or a kind of task")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what can be set, with defaults."""
+    from dokkai.settings import describe_settings
+
+    rows = describe_settings(section)
+    if as_json:
+        _print_json([{"name": name, "default": default, "description": line} for name, default, line in rows])
+        return
+    width = max(len(name) for name, _, _ in rows)
+    for name, default, line in rows:
+        print(f"{name:{width}}  {default:8}  {line}")
+
+
+@app.command(epilog="Example: dokkai doctor")
+def doctor(as_json: AsJson = False) -> None:
+    """Show what this machine offers, and what is missing with the line that installs it."""
+    from dataclasses import asdict
+
+    from dokkai.doctor import examine
+
+    findings = examine()
+    if as_json:
+        _print_json([asdict(item) for item in findings])
+        return
+    for item in findings:
+        print(f"{'ok     ' if item.is_good else 'missing'}  {item.name:14} {item.value}")
+        if item.install:
+            print(f"{'':9}{'':14} to get it: {item.install}")
+
+
+def main() -> None:
+    """Run a verb; every mistake ends as one line on standard error."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `dokkai ... | head` ends quietly
+    try:
+        code = app(standalone_mode=False)
+    except UserError as error:
+        code = _fail(str(error))
+    except _UsageError as error:
+        code = _fail(_usage(error))
+    except (typer.Abort, KeyboardInterrupt):
+        code = _fail("stopped", 130)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        code = _fail(f"{place}{error.strerror or error}")
+    except Interrupted as error:
+        code = _fail(str(error), 130)
+    sys.stdout.flush()
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int = 2) -> int:
+    print(f"dokkai: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _usage(error: Any) -> str:
+    words = error.format_message().rstrip(".")
+    verb = error.ctx.command_path if error.ctx else "dokkai"
+    unknown = next((arg for arg in sys.argv[1:2] if f"'{arg}'" in words), None)
+    if verb == "dokkai" and unknown:
+        verbs = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+        return f"no verb '{unknown}'{did_you_mean(unknown, verbs)} (see dokkai --help)"
+    return f"{words} (see {verb} --help)"
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"{option} takes whole numbers with commas between them, such as -1,-2, not '{text}'") from None
+
+
+def _blocks_of_records(file: str, size: int = 512) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """``(number of the first, records)`` of up to ``size`` JSON lines at a time: a stream may be endless."""
+    from dokkai.data.text import read_lines
+
+    block: list[dict[str, Any]] = []
+    start = 0
+    for number, line in enumerate(read_lines(file), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"{file} line {number}: not JSON ({error.msg}); one JSON object per line is needed"
+            ) from error
+        if not isinstance(record, dict):
+            raise UserError(f'{file} line {number}: not a JSON object; write one such as {{"text": "..."}}')
+        block.append(record)
+        if len(block) == size:
+            yield start, block
+            start += len(block)
+            block = []
+    if block:
+        yield start, block
+
+
+def _print_run(out: Path, as_json: bool) -> None:
+    record = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    _print_facts({"run": str(out), **record["metrics"]}, as_json)
+
+
+def _print_facts(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(facts)
+        return
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        print(f"{name:{width}}  {f'{value:.4f}' if isinstance(value, float) else value}")
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # no warning when a worker process is started
+
+if __name__ == "__main__":
+    main()
