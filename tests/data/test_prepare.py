@@ -351,12 +351,11 @@ def test_a_killed_run_leaves_no_index_and_a_rerun_starts_again(tmp_path, text, t
 
 
 @pytest.mark.data
-@pytest.mark.skipif("DOKKAI_DATA" not in os.environ, reason="DOKKAI_DATA is not set")
-def test_real_text(tmp_path):
-    with open_text(Path(os.environ["DOKKAI_DATA"]) / "corpus/en/wiki-1.txt.xz") as stream:
-        data = stream.read(2_000_000)
+def test_real_text(tmp_path, data):
+    with open_text(data / "corpus/en/wiki-1.txt.xz") as stream:
+        start = stream.read(2_000_000)
     text = tmp_path / "wiki.txt"
-    text.write_bytes(data[: data.rindex(b"\n") + 1])
+    text.write_bytes(start[: start.rindex(b"\n") + 1])
     lines = text.read_text().split("\n")
     tokenizer = train_tokenizer(lines, size=4096)
     prepared = prepare([text], tokenizer, tmp_path / "out", num_processes=1)

@@ -2,9 +2,7 @@
 
 import json
 import lzma
-import os
 import re
-from pathlib import Path
 
 import pytest
 
@@ -125,10 +123,7 @@ def test_contradicting_marks(tmp_path):
         ("jaquad/dev.json.xz", 3939, 0),
     ],
 )
-def test_development_data(name, num_questions, num_impossible):
-    directory = os.environ.get("DOKKAI_DATA")
-    if not directory:
-        pytest.skip("DOKKAI_DATA is not set")
-    questions = read_squad(Path(directory) / name)
+def test_development_data(data, name, num_questions, num_impossible):
+    questions = read_squad(data / name)
     assert len(questions) == num_questions
     assert sum(question.is_impossible for question in questions) == num_impossible

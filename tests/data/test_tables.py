@@ -5,9 +5,7 @@ import gzip
 import io
 import json
 import lzma
-import os
 import re
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -191,11 +189,8 @@ def test_unknown_format(write):
         ("arc/openbookqa.test.jsonl", 500, {"text": "question"}),
     ],
 )
-def test_development_data(name, num_rows, settings):
-    directory = os.environ.get("DOKKAI_DATA")
-    if not directory:
-        pytest.skip("DOKKAI_DATA is not set")
-    path = Path(directory) / name
+def test_development_data(data, name, num_rows, settings):
+    path = data / name
     rows = read_rows(path, **settings)
     assert len(rows) == num_rows
     assert all(row.text for row in rows)

@@ -5,7 +5,6 @@ import io
 import lzma
 import os
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -135,8 +134,7 @@ def test_parts_of_documents_are_short_and_join_to_the_documents(tmp_path_factory
 
 
 @pytest.mark.data
-@pytest.mark.skipif("DOKKAI_DATA" not in os.environ, reason="DOKKAI_DATA is not set")
-def test_real_text():
-    path = Path(os.environ["DOKKAI_DATA"]) / "corpus/en/wiki-1.txt.xz"
+def test_real_text(data):
+    path = data / "corpus/en/wiki-1.txt.xz"
     with open_text(path) as stream:
         assert len(stream.read(2_000_000).decode("utf-8", errors="ignore")) > 1_900_000

@@ -1,11 +1,9 @@
 """Scores against numbers worked out by hand and against what the official SQuAD script printed."""
 
 import json
-import os
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import pytest
 
@@ -117,11 +115,8 @@ def test_missing_predictions_are_counted():
 
 @pytest.mark.data
 @pytest.mark.parametrize("version", ["1.1", "2.0"])
-def test_official_scores(version):
-    directory = os.environ.get("DOKKAI_DATA")
-    if not directory:
-        pytest.skip("DOKKAI_DATA is not set")
-    golden = json.loads((Path(directory) / "golden" / "squad-scores.json").read_text(encoding="utf-8"))[version]
+def test_official_scores(data, version):
+    golden = json.loads((data / "golden" / "squad-scores.json").read_text(encoding="utf-8"))[version]
     questions = [
         entry for article in golden["data"]["data"] for paragraph in article["paragraphs"] for entry in paragraph["qas"]
     ]

@@ -41,7 +41,9 @@ class SentencePairs:
     Each document is cut every ``length - 3`` tokens; an instance starts with the first sentence behind a cut and takes
     sentences until it is full. A is a random number of them. B is the rest, or with ``random_next_share`` text from a
     random place of another document. Unlike the release, a stretch of one sentence is not always given a random B
-    (that made more than half of the pairs random): it is extended by a sentence, or cut in two.
+    (that made more than half of the pairs random): it is extended by a sentence, or cut in two; a random B is about as
+    long as the text it stands for, so that the length of a pair does not tell its class; and sentences that fill a
+    sequence alone are read in pieces of half a sequence, or only their middle would ever be seen.
     """
 
     def __init__(
@@ -50,8 +52,10 @@ class SentencePairs:
         self._corpus, self._vocabulary = corpus, vocabulary
         self._room = length - 3  # [CLS], [SEP], [SEP]
         self._short_share, self._random_next_share = short_share, random_next_share
-        self._documents = np.asarray(corpus.document_starts, dtype=np.int64)
-        self._starts = np.concatenate([[0], np.cumsum(corpus.sentence_lengths, dtype=np.int64)])
+        self._shards = np.cumsum([0, *(len(shard.tokens) for shard in corpus.shards)])
+        sentences = np.concatenate([[0], np.cumsum(corpus.sentence_lengths, dtype=np.int64)])
+        self._starts = _cut_long_sentences(sentences, self._room)
+        self._documents = np.searchsorted(self._starts, sentences[corpus.document_starts])
         document_tokens = np.diff(self._starts[self._documents])
         self._chunks = np.concatenate([[0], np.cumsum(np.maximum(1, -(-document_tokens // self._room)))])
 
@@ -64,14 +68,15 @@ class SentencePairs:
         num_documents = len(self._documents) - 1
         is_random = num_documents > 1 and bool(rng.random() < self._random_next_share)
         if last - first == 1:
-            text = self._corpus.sentence_tokens(first, last)
+            text = self._text(first, last)
             cut = int(rng.integers(1, max(2, len(text))))
             a, b = text[:cut], text[cut:]
+            is_random |= num_documents > 1 and not len(b)  # nothing follows the one token of such a document
         else:
             cut = first + int(rng.integers(1, last - first))
-            a, b = self._corpus.sentence_tokens(first, cut), self._corpus.sentence_tokens(cut, last)
+            a, b = self._text(first, cut), self._text(cut, last)
         if is_random:
-            b = self._random_text(document, max(1, self._room - len(a)), rng)
+            b = self._random_text(document, max(1, len(b)), rng)
         a, b = _truncate_pair(a, b, self._room, rng)
         v = self._vocabulary
         return Instance(
@@ -100,15 +105,25 @@ class SentencePairs:
         other = int(rng.integers(0, len(self._documents) - 2))
         other += other >= document
         begin, end = int(self._documents[other]), int(self._documents[other + 1])
-        first = int(rng.integers(begin, end))
+        enough = int(np.searchsorted(self._starts[begin:end], self._starts[end] - target, side="right"))
+        first = begin + int(rng.integers(0, max(1, enough)))  # where ``target`` tokens follow, if there are so many
         filled = int(np.searchsorted(self._starts[first : end + 1], self._starts[first] + target))
-        return self._corpus.sentence_tokens(first, min(end, first + max(1, filled)))
+        return self._text(first, min(end, first + max(1, filled)))
+
+    def _text(self, first: int, last: int) -> np.ndarray:
+        """The tokens of the sentences ``[first, last)`` of one document, which lies in one shard."""
+        begin, end = int(self._starts[first]), int(self._starts[last])
+        number = int(np.searchsorted(self._shards, begin, side="right")) - 1
+        base = int(self._shards[number])
+        tokens: np.ndarray = self._corpus.shards[number].tokens[begin - base : end - base]
+        return tokens
 
 
 class FullSequences:
     """Masked LM alone: the corpus as one long text, cut into pieces that are exactly full.
 
-    A piece that runs over the end of a document has a [SEP] there.
+    A piece that runs over the end of a document has a [SEP] there. Pieces begin a random distance behind their place,
+    so an epoch shows five sixths of the text, each epoch others. A shard shorter than a piece is one short piece.
     """
 
     def __init__(self, corpus: Corpus, vocabulary: Vocabulary, length: int) -> None:
@@ -133,6 +148,14 @@ class FullSequences:
         v = self._vocabulary
         input_ids = np.concatenate([[v.cls_id], text, [v.sep_id]]).astype(np.int64)
         return Instance(input_ids, np.zeros(len(input_ids), dtype=np.int64), False)
+
+
+def _cut_long_sentences(starts: np.ndarray, room: int) -> np.ndarray:
+    """Where sentences start, in tokens, and the end of the last; those longer than ``room`` start again every half."""
+    half = -(-room // 2)  # two pieces are enough to fill it
+    pieces = [np.arange(starts[i] + half, starts[i + 1], half) for i in np.flatnonzero(np.diff(starts) > room)]
+    cut: np.ndarray = np.sort(np.concatenate([starts, *pieces]), kind="stable")
+    return cut
 
 
 def _truncate_pair(a: np.ndarray, b: np.ndarray, room: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

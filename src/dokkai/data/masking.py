@@ -37,7 +37,8 @@ def mask(
     """Choose and replace tokens of one sequence ``(n,)``.
 
     Returns the changed ids ``(n,)``, the chosen positions, ascending ``(m,)``, and their original ids ``(m,)``.
-    ``m`` is ``round(n * share)`` with [CLS] and [SEP] counted in n, as in the release, at least 1, at most ``most``.
+    ``m`` is ``round(n * share)`` with [CLS] and [SEP] counted in n, as in the release, at least 1, at most ``most``;
+    with ``whole_word`` it is less if the words left do not fit. Nothing is chosen where there are only [CLS] and [SEP].
     """
     candidates = np.flatnonzero((input_ids != vocabulary.cls_id) & (input_ids != vocabulary.sep_id))
     wanted = min(most, max(1, round(len(input_ids) * share)), len(candidates))
@@ -77,7 +78,7 @@ def _choose_words(
             room -= size
         if room == 0:
             break
-    if not chosen:  # every word is longer than the quota: take one all the same, or there is nothing to learn
+    if not chosen and len(starts):  # every word is longer than the quota: take a piece, or there is nothing to learn
         word = int(rng.integers(len(starts)))
         chosen.append(candidates[starts[word] : ends[word]][:wanted])
-    return np.concatenate(chosen)
+    return np.concatenate(chosen) if chosen else candidates

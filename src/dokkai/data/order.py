@@ -22,8 +22,10 @@ def generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
 
 @lru_cache(maxsize=4)
 def permutation(size: int, seed: int, phase: int, epoch: int) -> np.ndarray:
-    """The order of ``size`` things in an epoch: ``(size,)`` int64, each number once."""
-    return generator(seed, "order", phase, epoch).permutation(size)
+    """The order of ``size`` things in an epoch: ``(size,)`` int64, each number once; read-only, it is shared."""
+    order = generator(seed, "order", phase, epoch).permutation(size)
+    order.setflags(write=False)
+    return order
 
 
 def group_by_length(lengths: np.ndarray, batch_size: int, seed: int, epoch: int, window: int = 16) -> list[np.ndarray]:
@@ -31,7 +33,7 @@ def group_by_length(lengths: np.ndarray, batch_size: int, seed: int, epoch: int,
 
     The epoch's random order is cut into windows of ``window`` batches; each window is sorted by length, cut into
     batches, and its batches are shuffled: batches stay random samples of a random sixteenth of the data.
-    Returns index arrays of ``batch_size`` (the last one may be shorter); every index occurs once.
+    Returns index arrays of ``batch_size`` (one of the last window may be shorter); every index occurs once.
     """
     order = permutation(len(lengths), seed, 0, epoch)
     rng = generator(seed, "batches", epoch)
@@ -45,7 +47,10 @@ def group_by_length(lengths: np.ndarray, batch_size: int, seed: int, epoch: int,
 
 
 def split_by_tokens(lengths: np.ndarray, indices: np.ndarray, max_tokens: int) -> list[np.ndarray]:
-    """Cut one batch into micro-batches of at most ``max_tokens`` tokens, padding included, longest first."""
+    """Cut one batch into micro-batches of at most ``max_tokens`` tokens, padding included, longest first.
+
+    An example that is longer alone is a micro-batch of its own.
+    """
     order = indices[np.argsort(-lengths[indices], kind="stable")]
     parts: list[np.ndarray] = []
     start = 0

@@ -1,6 +1,6 @@
 """A model directory on disk, in Hugging Face's layout: ``config.json`` and ``model.safetensors``."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +38,22 @@ class LoadReport:
 def save_model(model: Model, directory: Path, dtype: torch.dtype | None = None, labels: tuple[str, ...] = ()) -> None:
     """Write ``config.json`` and ``model.safetensors`` into ``directory``; ``dtype`` converts the weights (bfloat16).
 
-    ``labels`` names the classes of a classification head. Each file is replaced whole or not at all.
+    ``labels`` names the classes of a classification head. Each file is replaced whole or not at all, the weights first:
+    if they do not fit on the disk, the old directory is as it was.
     """
     heads = tuple(model.heads)
+    dtype = dtype or model.encoder.embeddings.word.weight.dtype
     values: dict[str, Any] = {"architectures": [architecture(heads)], "model_type": "bert"}
-    values |= model.config.to_dict() | {"dtype": str(dtype or torch.float32).removeprefix("torch.")}
+    values |= model.config.to_dict() | {"dtype": str(dtype).removeprefix("torch.")}
     if "classification" in heads:
+        if labels and len(labels) != model.num_labels:
+            raise ValueError(f"{len(labels)} names for {model.num_labels} labels: {', '.join(labels)}")
         names = labels or tuple(f"LABEL_{i}" for i in range(model.num_labels))
         values["id2label"] = {str(i): name for i, name in enumerate(names)}
         values["label2id"] = {name: i for i, name in enumerate(names)}
-    write_json(directory / CONFIG, values)
-    state = {name: tensor.detach().to("cpu", dtype or tensor.dtype) for name, tensor in model.state_dict().items()}
+    state = {name: tensor.detach().to("cpu", dtype) for name, tensor in model.state_dict().items()}
     save_tensors(to_foreign(state), directory / WEIGHTS)
+    write_json(directory / CONFIG, values)
 
 
 def load_model(
@@ -61,7 +65,8 @@ def load_model(
 ) -> tuple[Model, LoadReport]:
     """Open a model directory with the heads it was saved with, or with ``heads``; what it lacks is drawn from ``seed``.
 
-    ``changes`` overrides fields of the configuration (dropout for fine-tuning). Weights come out in float32.
+    ``changes`` overrides fields of the configuration (dropout for fine-tuning), TypeError if there is no such field.
+    Weights come out in float32. Raises UserError for a directory that is not such a model, or not whole.
     """
     path = Path(directory)
     if not path.is_dir():
@@ -69,21 +74,33 @@ def load_model(
     values = read_json(path / CONFIG, "model configuration")
     if not isinstance(values, dict):
         raise UserError(f"{path / CONFIG}: not a model configuration")
-    config = read_config(values | changes, str(path / CONFIG))
+    config = replace(read_config(values, str(path / CONFIG)), **changes)
     if heads is None:
         heads = saved_heads(values, path / CONFIG)
     if num_labels is None:
         num_labels = len(values.get("id2label") or {0: "", 1: ""})
     model = Model(config, heads, num_labels, seed)
     tensors = load_tensors(path / WEIGHTS)
-    state, missing, unused = from_foreign(model.state_dict(), tensors)
     own = model.state_dict()
+    try:
+        state, missing, unused = from_foreign(own, tensors)
+    except UserError as error:
+        raise UserError(f"{path / WEIGHTS}: {error}") from None
     for name, tensor in state.items():
         if tensor.shape != own[name].shape:
             raise UserError(
                 f"{path / WEIGHTS}: {name} has shape {tuple(tensor.shape)}, {CONFIG} asks for {tuple(own[name].shape)}"
             )
+        if not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UserError(
+                f"{path / WEIGHTS}: {name} is {kind}; quantized weights are not supported, only floating point"
+            )
         own[name].copy_(tensor)
+    if "masked_lm" in heads and (untied := [name for name in unused if name.startswith("cls.predictions.decoder.")]):
+        raise UserError(
+            f"{path / WEIGHTS}: {untied[0]} is not a copy of the word embeddings or of the bias; dokkai ties them"
+        )
     if any(name.startswith("encoder.") for name in missing):
         lost = next(name for name in missing if name.startswith("encoder."))
         raise UserError(f"{path / WEIGHTS}: not the weights of a BERT encoder (no {lost} in it)")
@@ -108,7 +125,10 @@ def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file; UserError if it is missing, truncated or something else."""
+    """Read a safetensors file; UserError if it is missing, truncated or something else.
+
+    The tensors lie in a private map of the file: writing to them does not reach it, and it must not shrink under them.
+    """
     existing_file(path)
     try:
         with safe_open(path, framework="pt") as file:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import asdict, dataclass, fields
+from types import UnionType
 from typing import Any
 
 from dokkai.errors import UserError, did_you_mean
@@ -15,6 +16,12 @@ _SHAPES = {  # layers, hidden size: the names of the 2018 and 2020 releases
     "large": (24, 1024),
 }
 _HEAD_SIZE = 64  # of every published shape
+_REQUIRED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+_KINDS: dict[object, tuple[type | UnionType, str]] = {
+    int: (int, "a whole number"),
+    float: (int | float, "a number"),
+    str: (str, "a word"),
+}
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 
 
@@ -39,15 +46,21 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Raise UserError for numbers that make no encoder."""
+        for name in (*_REQUIRED, "max_position_embeddings", "type_vocab_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.hidden_size % self.num_attention_heads:
             raise UserError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
             )
         if self.hidden_act not in ACTIVATIONS:
             raise UserError(f"unknown hidden_act '{self.hidden_act}'{did_you_mean(self.hidden_act, ACTIVATIONS)}")
-        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size", "max_position_embeddings"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
+        for name in ("initializer_range", "layer_norm_eps"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} must be above 0, not {getattr(self, name)}")
 
     def to_dict(self) -> dict[str, Any]:
         """Every field by name, as in ``config.json``."""
@@ -59,19 +72,26 @@ def read_config(values: dict[str, Any], where: str) -> ModelConfig:
 
     Raises UserError for another architecture and for variants of BERT that compute something else.
     """
-    kind = values.get("model_type", "bert")
-    if kind != "bert":
-        raise UserError(f"{where}: model_type '{kind}' is not BERT; dokkai opens models of type 'bert'")
+    model_type = values.get("model_type", "bert")
+    if model_type != "bert":
+        raise UserError(f"{where}: model_type '{model_type}' is not BERT; dokkai opens models of type 'bert'")
     if (positions := values.get("position_embedding_type", "absolute")) != "absolute":
         raise UserError(f"{where}: position_embedding_type '{positions}' is not supported, only 'absolute'")
     if values.get("is_decoder"):
         raise UserError(f"{where}: is_decoder is set; a decoder does not read in both directions")
     known = {field.name: field.type for field in fields(ModelConfig)}
     found = {name: value for name, value in values.items() if name in known and value is not None}
-    for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
-        if not isinstance(found.get(name), int):
+    for name in _REQUIRED:
+        if name not in found:
             raise UserError(f"{where}: no number under '{name}'; this is not the configuration of a BERT model")
-    return ModelConfig(**found)
+    for name, value in found.items():
+        kind, words = _KINDS[known[name]]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise UserError(f"{where}: {name} must be {words}, not {value!r}")
+    try:
+        return ModelConfig(**found)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def shape_config(shape: str, **changes: Any) -> ModelConfig:

@@ -5,12 +5,24 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from dokkai.errors import UserError, did_you_mean
+
+_PRECISIONS = ("auto", "bf16", "fp32")
+
 
 def choose_device(name: str | None = None) -> torch.device:
-    """The named device, or the best there is: CUDA, else the CPU."""
-    if name is not None:
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The named device, or the best there is: CUDA, else the CPU; UserError for one that is not here."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"unknown device '{name}'{did_you_mean(name, ('cpu', 'cuda', 'cuda:0'))}") from None
+    here = torch.accelerator.current_accelerator(check_available=True)
+    count = torch.accelerator.device_count() if here is not None and here.type == device.type else 0
+    if device.type != "cpu" and (device.index or 0) >= count:
+        raise UserError(f"no device '{name}' on this machine (PyTorch sees {count} of type '{device.type}'); use 'cpu'")
+    return device
 
 
 def has_fast_bf16(device: torch.device) -> bool:
@@ -24,7 +36,9 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 def choose_precision(setting: str, device: torch.device) -> str:
-    """``auto``, ``bf16`` or ``fp32`` to one of the last two."""
+    """``auto``, ``bf16`` or ``fp32`` to one of the last two; UserError for another word."""
+    if setting not in _PRECISIONS:
+        raise UserError(f"unknown precision '{setting}'{did_you_mean(setting, _PRECISIONS)}")
     if setting == "auto":
         return "bf16" if has_fast_bf16(device) else "fp32"
     return setting

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from dokkai.errors import UserError
+
 _DENSE = ("weight", "bias")
 _TABLE: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # ours, Hugging Face's, endings
@@ -37,7 +39,10 @@ _TABLE: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("heads.span.classifier", ("qa_outputs",), _DENSE),
 )
 _FOREIGN = {f"{ours}.{end}": tuple(f"{name}.{end}" for name in theirs) for ours, theirs, ends in _TABLE for end in ends}
-_TIED = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}  # the same numbers under a second name
+_TIED = {  # a second name for the same numbers
+    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
 
 ARCHITECTURES: Mapping[str, tuple[str, ...]] = {  # Hugging Face's class names and the heads they hold
     "BertModel": (),
@@ -50,8 +55,11 @@ ARCHITECTURES: Mapping[str, tuple[str, ...]] = {  # Hugging Face's class names a
 
 
 def architecture(heads: tuple[str, ...]) -> str:
-    """Hugging Face's class for a model with these heads."""
-    return next(name for name, theirs in ARCHITECTURES.items() if set(theirs) == set(heads))
+    """Hugging Face's class for a model with these heads; ValueError if it has none."""
+    for name, theirs in ARCHITECTURES.items():
+        if set(theirs) == set(heads):
+            return name
+    raise ValueError(f"no class of Hugging Face's holds the heads {', '.join(heads)} together")
 
 
 def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -72,16 +80,21 @@ def from_foreign(
     """Pick the tensors that ``wanted`` (our state) names out of a Hugging Face file.
 
     Returns ours by name, our names that the file lacks, and names in the file that nothing asked for. Older spellings
-    (``gamma``/``beta``, no ``bert.`` prefix) are understood. Shapes are not checked here.
+    (``gamma``/``beta``, no ``bert.`` prefix) are understood. A tied copy counts as used only if it is one: the output
+    matrix of a model that was trained untied is among the names that nothing asked for. Shapes are not checked here,
+    but UserError if tensors to be stacked differ in theirs.
     """
     found = {_canonical(name): tensor for name, tensor in found.items()}
     state: dict[str, Tensor] = {}
     missing: list[str] = []
-    used: set[str] = set(_TIED)
+    used: set[str] = set()
+    for copy, original in _TIED.items():
+        if copy in found and _is_equal(found[copy], found.setdefault(original, found[copy])):
+            used.add(copy)
     for ours in wanted:
         names = _foreign_names(ours)
         if all(name in found for name in names):
-            state[ours] = torch.cat([found[name] for name in names]) if len(names) > 1 else found[names[0]]
+            state[ours] = _stack({name: found[name] for name in names})
             used.update(names)
         else:
             missing.append(ours)
@@ -95,6 +108,18 @@ def _foreign_names(ours: str) -> tuple[str, ...]:
         return _FOREIGN[ours]
     pattern = ours.replace(f".layers.{layer[1]}.", ".layers.{}.")
     return tuple(name.format(layer[1]) for name in _FOREIGN[pattern])
+
+
+def _stack(parts: dict[str, Tensor]) -> Tensor:
+    if len({part.shape for part in parts.values()}) > 1:
+        shapes = ", ".join(f"{name} {tuple(part.shape)}" for name, part in parts.items())
+        raise UserError(f"these must have the same shape: {shapes}")
+    tensors = list(parts.values())
+    return torch.cat(tensors) if len(tensors) > 1 else tensors[0]
+
+
+def _is_equal(left: Tensor, right: Tensor) -> bool:
+    return left.dtype == right.dtype and torch.equal(left, right)
 
 
 def _canonical(name: str) -> str:

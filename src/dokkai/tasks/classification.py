@@ -47,9 +47,8 @@ class Classification:
         self._numbers = {label: number for number, label in enumerate(labels)}
 
     def read(self, path: Path) -> Sequence[Row]:
-        """Rows of a table or of JSON lines; UserError for a label the model does not know."""
+        """Labelled rows of a table or of JSON lines; UserError for a label the model does not know."""
         s = self.settings
-        # A column named "label" may be missing from a file to predict on; a label column that was set may not.
         rows = read_rows(path, text=s.text, pair=s.pair, label=s.label, id=s.id, header=s.header)
         for row in rows:
             if self.labels and row.label is not None and row.label not in self._numbers:
@@ -68,7 +67,9 @@ class Classification:
         return Row(record[s.text], record[s.pair] if s.pair else None, None, str(name), index + 1)
 
     def encode(self, examples: Sequence[Row], training: bool) -> list[ClassificationFeatures]:
-        """One feature per row, cut to ``max_length`` tokens."""
+        """One feature per row, cut to ``max_length`` tokens. UserError if there are no labels to train on."""
+        if training and any(row.label is None for row in examples):
+            raise UserError("rows without labels to train on; each needs one")
         firsts = self._tokenizer.tokens_batch([row.text for row in examples])
         seconds = self._tokenizer.tokens_batch([row.pair or "" for row in examples]) if self.settings.pair else None
         features, num_cut = [], 0
@@ -90,8 +91,8 @@ class Classification:
         return batch
 
     def counts(self, batch: Batch) -> dict[str, int]:
-        """Rows."""
-        return {"classification": len(batch["labels"])}
+        """Labelled rows."""
+        return {"classification": int((batch["labels"] != _NO_LABEL).sum())}
 
     def losses(self, logits: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy, summed over the rows."""

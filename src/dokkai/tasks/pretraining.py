@@ -23,6 +23,7 @@ from dokkai.tasks.base import Batch, pad
 from dokkai.tokenization import Tokenizer
 
 _NO_LABEL = -100  # fills the list of masked positions up to its fixed length; carries no weight
+_NO_WORDS = ("[unused", "[no token ")  # places that are free, and ids that a vocabulary file leaves out
 _HELDOUT_SEED = 20181011  # held-out masks are the same in every run, whatever its seed
 
 
@@ -53,7 +54,7 @@ class Pretraining:
         self._pad_id = tokenizer.pad_id
         special = np.zeros(tokenizer.vocab_size, dtype=bool)
         special[sorted(tokenizer.special_ids)] = True
-        unused = np.array([tokenizer.token(i).startswith("[unused") for i in range(tokenizer.vocab_size)])
+        unused = np.array([tokenizer.token(i).startswith(_NO_WORDS) for i in range(tokenizer.vocab_size)])
         self.vocabulary = masking.Vocabulary(
             cls_id=tokenizer.cls_id,
             sep_id=tokenizer.sep_id,
@@ -67,7 +68,7 @@ class Pretraining:
         """The held-out slice of a prepared directory, masked once and for all."""
         return self.heldout(Corpus.open(path, "heldout"))
 
-    def parse(self, record: Mapping[str, Any], index: int) -> Any:
+    def parse(self, record: Mapping[str, Any], index: int) -> MaskedSequence:
         """Not for this task: UserError."""
         raise UserError("a pre-trained model predicts masked words: use `dokkai fill-mask`, or fine-tune it first")
 
@@ -180,7 +181,7 @@ class PretrainingBatches:
         self._lengths = task.settings.lengths
         self._phases = [task.instances(corpus, length) for length in self._lengths]
         shares = np.cumsum(task.settings.length_shares)
-        self._phase_ends = [round(float(share) * steps) for share in shares]
+        self._phase_ends = [*(round(float(share) * steps) for share in shares[:-1]), steps]  # the sum may be 0.9999999
 
     def __len__(self) -> int:
         return self._steps

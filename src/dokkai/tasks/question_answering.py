@@ -25,6 +25,7 @@ from dokkai.tasks.base import Batch, pad
 from dokkai.tokenization import Encoding, Tokenizer
 
 _NO_LABEL = -100
+_NO_RIVAL = float(np.finfo(np.float32).max)  # in place of infinity, which JSON does not know
 _BLOCK = 1000  # questions tokenized at a time
 
 
@@ -91,7 +92,7 @@ class QuestionAnswering:
             for begin in range(0, len(examples), _BLOCK):
                 block = examples[begin : begin + _BLOCK]
                 for number, windows in enumerate(self._windows(block)):
-                    features += _features(block[number], begin + number, windows)
+                    features += _features(block[number], begin + number, windows, self.settings.stride)
                 progress.advance(len(block))
         return features
 
@@ -112,8 +113,8 @@ class QuestionAnswering:
         return batch
 
     def counts(self, batch: Batch) -> dict[str, int]:
-        """Windows."""
-        return {"span": len(batch["starts"])}
+        """Windows whose answer is known."""
+        return {"span": int((batch["starts"] != _NO_LABEL).sum())}
 
     def losses(self, logits: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Half the cross-entropy of the start and half that of the end, summed over the windows.
@@ -163,7 +164,8 @@ class QuestionAnswering:
         """Per question ``id``, ``answer`` ("" for none), ``start``, ``end``, ``probability``, ``null_odds``, ``nbest``.
 
         ``start`` and ``end`` are code points in the context. ``probability`` is the softmax over the n-best list (with
-        "no answer" in it under ``no_answer``). ``null_odds`` is the score of no answer minus that of the best answer.
+        "no answer" in it under ``no_answer``). ``null_odds`` is the score of no answer minus that of the best answer
+        (a huge number where the context is empty).
         """
         candidates: dict[int, list[Candidate]] = defaultdict(list)
         null_scores: dict[int, float] = {}
@@ -179,7 +181,7 @@ class QuestionAnswering:
         for item in sorted(candidates, key=lambda item: -item.score):  # texts that occur twice count once
             best.setdefault(question.context[item.start : item.end], item)
         ranked = list(best.items())[: self.settings.n_best_size]
-        null_odds = null_score - ranked[0][1].score if ranked else float("inf")
+        null_odds = null_score - ranked[0][1].score if ranked else _NO_RIVAL
         if self.settings.no_answer:
             ranked = sorted([*ranked, ("", Candidate(0, 0, null_score))], key=lambda item: -item[1].score)
         scores = np.array([item.score for _, item in ranked] or [0.0])
@@ -202,9 +204,9 @@ class QuestionAnswering:
         return squad_scores(answers, {item["id"]: item["answer"] for item in predictions})
 
 
-def _features(question: Question, number: int, windows: Sequence[Encoding]) -> list[Window]:
+def _features(question: Question, number: int, windows: Sequence[Encoding], stride: int) -> list[Window]:
     spans = [_context(window) for window in windows]
-    views = _best_views(windows, spans)
+    views = _best_views(windows, spans, stride)
     out = []
     for window, span, is_best_view in zip(windows, spans, views, strict=True):
         offsets = np.array(window.offsets, dtype=np.int32).reshape(-1, 2)
@@ -230,31 +232,30 @@ def _context(window: Encoding) -> tuple[int, int]:
     return first, len(window) - 1
 
 
-def _best_views(windows: Sequence[Encoding], spans: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+def _best_views(windows: Sequence[Encoding], spans: Sequence[tuple[int, int]], stride: int) -> list[np.ndarray]:
     """For each window, which tokens are seen best in it (release: ``_check_is_max_context``).
 
     A token in several windows belongs to the one with the most context on its poorer side, the first at a tie.
     """
-    if len(windows) == 1:
-        return [np.ones(len(windows[0]), dtype=bool)]
-    best: dict[tuple[int, int], tuple[float, int]] = {}
-    for number, (window, (first, last)) in enumerate(zip(windows, spans, strict=True)):
-        for position in range(first, last):
-            view = min(position - first, last - 1 - position) + 0.01 * (last - first)
-            token = window.offsets[position]
-            if token not in best or view > best[token][0]:
-                best[token] = (view, number)
+    sizes = [last - first for first, last in spans]
+    starts = [number * min(sizes[0], stride) for number in range(len(windows))]  # in tokens of the context
+    best = np.full(starts[-1] + sizes[-1], -1.0)
+    owner = np.zeros(len(best), dtype=np.int64)
+    for number, (start, size) in enumerate(zip(starts, sizes, strict=True)):
+        place = np.arange(size)
+        view = np.minimum(place, size - 1 - place) + 0.01 * size
+        better = np.flatnonzero(view > best[start : start + size])
+        best[start + better], owner[start + better] = view[better], number
     out = []
     for number, (window, (first, last)) in enumerate(zip(windows, spans, strict=True)):
         is_best = np.zeros(len(window), dtype=bool)
-        for position in range(first, last):
-            is_best[position] = best[window.offsets[position]][1] == number
+        is_best[first:last] = owner[starts[number] : starts[number] + sizes[number]] == number
         out.append(is_best)
     return out
 
 
 def _answer_positions(question: Question, offsets: np.ndarray, span: tuple[int, int]) -> tuple[int, int]:
-    """The tokens of the first answer that the window holds whole; (0, 0), which is [CLS], if it holds none."""
+    """The tokens of the first answer if the window holds it whole, else (0, 0), which is [CLS]."""
     if not question.is_labelled:
         return _NO_LABEL, _NO_LABEL
     first, last = span
@@ -262,10 +263,13 @@ def _answer_positions(question: Question, offsets: np.ndarray, span: tuple[int, 
         text = answer.text.strip()  # white space is no token
         begin = answer.start + answer.text.index(text)
         stop = begin + len(text)
-        inside = np.flatnonzero((offsets[first:last, 1] > begin) & (offsets[first:last, 0] < stop))
+        inside = first + np.flatnonzero((offsets[first:last, 1] > begin) & (offsets[first:last, 0] < stop))
         if len(inside):
-            start, end = first + int(inside[0]), first + int(inside[-1])
-            if offsets[start, 0] <= begin and offsets[end, 1] >= stop:
+            start, end = int(inside[0]), int(inside[-1])
+            # A neighbour in the window shows that nothing is cut off: what no token covers (a control mark) is none.
+            begins = offsets[start, 0] <= begin or start > first
+            ends = offsets[end, 1] >= stop or end < last - 1
+            if begins and ends:
                 return start, end
     return 0, 0
 

@@ -1,7 +1,8 @@
 """Checkpoints of a run: everything the next step depends on, written whole or not at all.
 
 ``checkpoints/step-00001000/`` holds ``model.safetensors`` (the same file as in the run directory),
-``optimizer.safetensors`` and ``state.json``. Order, masks and dropout are functions of the seed and the step, so there is no other state.
+``optimizer.safetensors`` and ``state.json``. Order, masks and dropout are functions of the seed and the step, so there
+is no other state.
 """
 
 import os

@@ -1,0 +1,32 @@
+# Every target sets up what it needs in .venv; Python 3.11 or newer is all it asks for.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test test-all check clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("dokkai needs Python 3.11 or newer; set PYTHON=python3.x") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt "setuptools>=77"
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable ".[test,check]"
+	touch $@
+
+demo: setup
+	bash examples/demo.sh
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadscope
+
+test-all: setup
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache src/*.egg-info
