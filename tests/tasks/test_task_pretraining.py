@@ -177,8 +177,6 @@ def test_an_epoch_shows_every_instance_and_the_next_one_other_masks(tokenizer, c
 
 
 def test_batches_travel_to_another_process(tokenizer, corpus):
-    """Small: the tokens stay on disk."""
-    task = create(tokenizer, lengths=[64])
     for next_sentence in (True, False):
         task = create(tokenizer, lengths=[64], next_sentence=next_sentence)
         batches = PretrainingBatches(task, corpus, 5, 8, 512, seed=0)
@@ -207,7 +205,7 @@ def test_scores_by_hand(tokenizer, prepared):
     labels = batch["masked_labels"]
     is_known = labels != -100
     logits_MV = torch.zeros(len(labels), tokenizer.vocab_size)
-    right = torch.flatnonzero(is_known)[::2] if hasattr(torch, "flatnonzero") else is_known.nonzero().flatten()[::2]
+    right = is_known.nonzero().flatten()[::2]
     logits_MV[right, labels[right]] = 20.0
     logits_B2 = torch.tensor([[1.0, 0.0]] * 4)  # B always follows
     found = task.decode({"masked_lm": logits_MV, "next_sentence": logits_B2}, batch, examples)

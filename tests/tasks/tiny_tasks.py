@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from dokkai.data.shards import Corpus
 from dokkai.data.squad import Question, read_squad
 from dokkai.data.tables import Row
 from dokkai.model.config import ModelConfig
@@ -109,7 +108,7 @@ def overfit(model: Model, task: Task, batch: dict[str, torch.Tensor], steps: int
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
-    return float(total)
+    return float(total.detach())
 
 
 def predict(task: Task, model: Model, examples: Sequence[Any]) -> list[dict[str, Any]]:
