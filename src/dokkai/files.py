@@ -1,7 +1,9 @@
 """Writing so that nothing is ever half-written: a temporary name, synced, then renamed."""
 
+import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,8 @@ from dokkai.errors import UserError
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` to write to (a file or a new directory); it takes the name at the end.
 
-    A failure, a full disk included, leaves what was there before untouched and raises UserError.
+    A failure, a full disk included, leaves what was there before untouched and raises UserError. A file never takes
+    the place of a directory.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -23,6 +26,8 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove(temporary)
         yield temporary
+        if path.is_dir() and not temporary.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a directory; give the name of a file")
         _sync(temporary)
         _rename(temporary, path)
     except OSError as error:
@@ -78,8 +83,25 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Delete what ``replacing`` left in ``folder`` when its process was killed; no other process may write there."""
+    for path in folder.glob(".*"):
+        if is_unfinished(path):
+            remove(path)
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether this is a temporary path of ``replacing``."""
+    return re.fullmatch(r"\..+\.\d+\.(tmp|old)", path.name) is not None
+
+
 def _sync(path: Path) -> None:
+    """Bring it to the disk, readable for whoever may read new files (safetensors makes files private)."""
+    mask = os.umask(0)
+    os.umask(mask)
     for item in [path, *path.rglob("*")] if path.is_dir() else [path]:
+        if item.is_file():
+            item.chmod(0o666 & ~mask)
         handle = os.open(item, os.O_RDONLY)
         try:
             os.fsync(handle)

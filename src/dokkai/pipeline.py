@@ -134,7 +134,8 @@ class Pipeline:
             batch = _pad([items[i].input_ids for i in indices], length, self.tokenizer.pad_id)
             with torch.inference_mode(), autocast(self.device, self.precision):
                 self.model.eval()
-                states = self.model.encoder.all_layers(**{name: part.to(self.device) for name, part in batch.items()})
+                moved = {name: part.to(self.device) for name, part in batch.items()}
+                states = list(self.model.encoder.states(**moved))
             x_BLD = torch.cat([states[layer].float() for layer in layers], dim=-1).cpu().numpy()
             for row, index in enumerate(indices):
                 x_LD = x_BLD[row, : len(items[index])]

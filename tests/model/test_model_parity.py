@@ -145,7 +145,7 @@ def test_states_of_all_layers(num_hidden_layers, tmp_path):
     ours, theirs, batch = ours.double().eval(), theirs.double(), padded_batch(7)
     del batch["masked_positions"]
     with torch.inference_mode():
-        states = ours.encoder.all_layers(**batch)
+        states = list(ours.encoder.states(**batch))
         expected = theirs(**batch, output_hidden_states=True).hidden_states
         last = ours.encoder(**batch)
     assert len(states) == len(expected) == num_hidden_layers + 1

@@ -3,7 +3,7 @@
 B batch · L sequence length · D hidden size · F feed-forward size · H heads · K head size · V vocabulary
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -102,17 +102,20 @@ class Encoder(nn.Module):
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """All arguments ``(B, L)``, the mask 1 for tokens and 0 for padding; returns the last layer ``(B, L, D)``."""
-        return self.all_layers(input_ids, token_type_ids, attention_mask)[-1]
+        for x_BLD in self.states(input_ids, token_type_ids, attention_mask):
+            last = x_BLD  # the states before it are let go
+        return last
 
-    def all_layers(
+    def states(
         self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None = None
-    ) -> list[Tensor]:
+    ) -> Iterator[Tensor]:
         """The embeddings' output and each layer's, first to last: ``num_hidden_layers + 1`` tensors ``(B, L, D)``."""
         mask_B11L = None if attention_mask is None else attention_mask[:, None, None, :].bool()
-        states = [self.embeddings(input_ids, token_type_ids)]
+        x_BLD = self.embeddings(input_ids, token_type_ids)
+        yield x_BLD
         for layer in self.layers:
-            states.append(layer(states[-1], mask_B11L))
-        return states
+            x_BLD = layer(x_BLD, mask_B11L)
+            yield x_BLD
 
 
 def initialize(module: nn.Module, config: ModelConfig, seed: int) -> None:

@@ -1,12 +1,13 @@
 """Checkpoints of a run: everything the next step depends on, written whole or not at all.
 
 ``checkpoints/step-00001000/`` holds ``model.safetensors`` (the same file as in the run directory),
-``optimizer.safetensors`` and ``state.json``. Order, masks and dropout are functions of the seed and the step, so there
-is no other state.
+``optimizer.safetensors`` and ``state.json``, with checksums of both. Order, masks and dropout are functions of the seed
+and the step, so there is no other state.
 """
 
 import os
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dokkai.errors import UserError
-from dokkai.files import read_json, remove, replacing, write_json
+from dokkai.files import existing_file, read_json, remove, remove_unfinished, replacing, write_json
 from dokkai.model.checkpoint import WEIGHTS, load_tensors, save_tensors
 from dokkai.model.heads import Model
 from dokkai.model.names import from_foreign
@@ -23,6 +24,7 @@ from dokkai.progress import say
 _FOLDER = "checkpoints"
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "state.json"
+_BLOCK = 1 << 24  # bytes read at once for a checksum
 
 
 def save_checkpoint(
@@ -30,14 +32,20 @@ def save_checkpoint(
 ) -> None:
     """Write the checkpoint of ``step`` finished updates; then forget all but the last ``keep``.
 
-    The weights must lie in the run directory already (``Pipeline.save``); the checkpoint links to them.
+    Those of later steps go too: they were damaged, or this one would not have been written. The weights must lie in
+    the run directory already (``Pipeline.save``); the checkpoint links to them.
     """
-    with replacing(run / _FOLDER / f"step-{step:08d}") as folder:
+    new = run / _FOLDER / f"step-{step:08d}"
+    with replacing(new) as folder:
         folder.mkdir()
         _link(run / WEIGHTS, folder / WEIGHTS)
         save_tensors(_optimizer_tensors(model, optimizer), folder / _OPTIMIZER)
-        write_json(folder / _STATE, state | {"step": step})
-    for old in checkpoints(run)[:-keep]:
+        checksums = {name: _checksum(folder / name) for name in (WEIGHTS, _OPTIMIZER)}
+        write_json(folder / _STATE, state | {"step": step, "checksums": checksums})
+    remove_unfinished(run / _FOLDER)
+    found = checkpoints(run)
+    end = found.index(new) + 1
+    for old in [*found[: max(0, end - keep)], *found[end:]]:
         remove(old)
 
 
@@ -49,7 +57,7 @@ def load_checkpoint(run: Path, model: Model, optimizer: torch.optim.Optimizer) -
     folders = checkpoints(run)
     for folder in reversed(folders):
         try:
-            state = read_json(folder / _STATE, "state of a checkpoint")
+            state = _read_state(folder)
             weights = load_tensors(folder / WEIGHTS)
             moments = load_tensors(folder / _OPTIMIZER)
             _restore(model, optimizer, weights, moments, folder)
@@ -58,13 +66,31 @@ def load_checkpoint(run: Path, model: Model, optimizer: torch.optim.Optimizer) -
                 raise
             say(f"{error}; going on from the checkpoint before it")
             continue
-        return dict(state)
+        return state
     return None
 
 
 def checkpoints(run: Path) -> list[Path]:
     """Finished checkpoints, oldest first."""
     return sorted((run / _FOLDER).glob("step-*"))
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    state = read_json(folder / _STATE, "state of a checkpoint")
+    if not isinstance(state, dict) or not {"step", "tokens", "seconds", "checksums"} <= state.keys():
+        raise UserError(f"{folder / _STATE}: not the state of a checkpoint")
+    for name, checksum in state["checksums"].items():
+        if _checksum(existing_file(folder / name)) != checksum:
+            raise UserError(f"{folder / name}: damaged (its checksum differs)")
+    return state
+
+
+def _checksum(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
 
 
 def _restore(

@@ -4,7 +4,9 @@
 TensorBoard events, and the files of the model.
 """
 
+import fcntl
 import json
+import os
 import platform
 import sys
 import time
@@ -16,15 +18,19 @@ from typing import Any
 import torch
 
 from dokkai.errors import UserError
-from dokkai.files import read_json, replacing, write_json
+from dokkai.files import is_unfinished, read_json, remove_unfinished, replacing, write_json
 from dokkai.progress import say
+from dokkai.training.events import EventFile
 
 _RUN = "run.json"
 _METRICS = "metrics.jsonl"
 
 
 class RunDirectory:
-    """Opened once per run; continues a run with the same settings, refuses one with others."""
+    """Opened once per run; continues a run with the same settings, refuses one with others.
+
+    Nothing is written before ``start_at``: what fails earlier leaves no directory behind.
+    """
 
     def __init__(self, path: Path, command: str, settings: Mapping[str, Any], sources: Mapping[str, Any]) -> None:
         self.path = Path(path)
@@ -36,14 +42,13 @@ class RunDirectory:
             "state": "running",
             "metrics": {},
         }
-        self._writer: Any = None
+        self._events: EventFile | None = None
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; --out must be a directory")
         if (self.path / _RUN).exists():
             self._continue()
-        elif self.path.exists() and any(self.path.iterdir()):
+        elif self.path.exists() and not all(map(is_unfinished, self.path.iterdir())):
             raise UserError(f"{self.path} holds something that is no run; choose another --out")
-        write_json(self.path / _RUN, self._record)
 
     @property
     def is_finished(self) -> bool:
@@ -56,37 +61,55 @@ class RunDirectory:
         return dict(self._record["metrics"])
 
     def start_at(self, step: int) -> None:
-        """Begin to measure at ``step``: lines of later steps, from a run that was killed, are dropped."""
+        """Begin to measure at ``step``: lines of later steps, from a run that was killed, are dropped.
+
+        UserError if another process is at work in the directory.
+        """
+        self._lock()
+        remove_unfinished(self.path)
+        write_json(self.path / _RUN, self._record)
         path = self.path / _METRICS
         if path.exists():
             lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
             with replacing(path) as temporary:
                 temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        from torch.utils.tensorboard import SummaryWriter  # slow to import: only when a run starts
-
-        self._writer = SummaryWriter(str(self.path), purge_step=step + 1 if step else None)
+        self._events = EventFile(self.path, step + 1)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Append a line to ``metrics.jsonl`` and the same numbers to the TensorBoard events."""
         line = json.dumps({"step": step, "time": round(time.time(), 1), **values})
-        with (self.path / _METRICS).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+        try:
+            with (self.path / _METRICS).open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+            if self._events is not None:
+                self._events.write(step, values)
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {self.path}: {error.strerror or error}; make room, then the same command goes on "
+                "from the last checkpoint"
+            ) from error
 
     def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write down an evaluation, and draw the curves."""
         self.log(step, {f"heldout/{name}": value for name, value in metrics.items()})
-        self._record["metrics"] = {"step": step, **metrics}
+        self._record["metrics"] = dict(metrics)
         write_json(self.path / _RUN, self._record)
-        self._writer.flush()
         draw_curves(self.path)
 
     def finish(self, **facts: Any) -> None:
         """Mark the run as finished."""
         self._record |= {"state": "finished", **facts}
         write_json(self.path / _RUN, self._record)
-        self._writer.close()
+
+    def _lock(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._handle = os.open(self.path, os.O_RDONLY)  # the system frees the lock when this process ends
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{self.path}: another process is at this run; wait, or choose another --out") from error
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}; choose another --out") from error
 
     def _continue(self) -> None:
         old = read_json(self.path / _RUN, "record of a run")
@@ -147,7 +170,7 @@ def _series(path: Path) -> dict[str, tuple[list[int], list[float]]]:
 def _step_of(line: str) -> int:
     try:
         return int(json.loads(line)["step"])
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return sys.maxsize  # a line cut off by a kill
 
 

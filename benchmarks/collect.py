@@ -1,0 +1,59 @@
+"""Copy what run directories recorded into one result file: python benchmarks/collect.py NAME RUN... -> results/NAME.json
+
+The file holds the commit, the machine, versions, settings, every held-out evaluation and every hundredth training line.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from dokkai.files import write_json
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> dict:
+    """Processor and cores, as the system names them."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+    return {"processor": names[0] if names else platform.processor(), "cores": os.cpu_count()}
+
+
+def run_record(directory: Path) -> dict:
+    """What a run directory says of itself."""
+    record = json.loads((directory / "run.json").read_text())
+    lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    heldout = [line for line in lines if any(name.startswith("heldout/") for name in line)]
+    training = [line for line in lines if "tokens" in line]
+    kept = training[:: max(1, len(training) // 100)]
+    keys = ("command", "settings", "sources", "versions", "metrics")
+    return {"run": directory.name, **{key: record[key] for key in keys}, "heldout": heldout, "training": kept}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--command", action="append", default=[], help="a command that made them; may be repeated")
+    parser.add_argument("--note", action="append", default=[])
+    args = parser.parse_args()
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    result = {
+        "name": args.name,
+        "date": datetime.date.today().isoformat(),
+        "commit": commit,
+        "commands": args.command,
+        "notes": args.note,
+        "machine": machine(),
+        "runs": [run_record(run) for run in args.runs],
+    }
+    write_json(RESULTS / f"{args.name}.json", result, indent=1)
+    print(RESULTS / f"{args.name}.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Write the tables of docs/experiments.md from benchmarks/results/*.json: python benchmarks/report.py
+
+A table stands between <!-- table NAME --> and <!-- end -->; a test checks that the page is what this would write.
+"""
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "experiments.md"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def curve(run: dict) -> str:
+    """Held-out figures of a pre-training over its steps."""
+    rows = []
+    for line in run["heldout"]:
+        seen = next((t for t in reversed(run["training"]) if t["step"] <= line["step"]), None)
+        rows.append(
+            [
+                f"{line['step']:,}",
+                f"{seen['tokens'] / 1e6:.1f}M" if seen else "",
+                f"{seen['seconds'] / 60:.0f}" if seen else "",
+                f"{seen['tokens_per_second']:,.0f}" if seen else "",
+                f"{line['heldout/masked_lm_loss']:.3f}",
+                f"{line['heldout/masked_lm_accuracy']:.3f}",
+            ]
+        )
+    return table(["step", "tokens", "minutes", "tokens/s", "held-out loss", "held-out accuracy"], rows)
+
+
+def scores(runs: list[dict]) -> str:
+    """Exact match and F1 of fine-tunings."""
+    rows = [
+        [
+            run["run"],
+            "random weights" if run["sources"]["random_weights"] else Path(run["sources"]["from"]).name,
+            f"{run['sources']['num_examples']:,}",
+            f"{run['metrics']['exact']:.2f}",
+            f"{run['metrics']['f1']:.2f}",
+        ]
+        for run in runs
+    ]
+    return table(["run", "from", "questions", "EM", "F1"], rows)
+
+
+def trials(runs: list[dict]) -> str:
+    """Short pre-trainings side by side."""
+    rows = []
+    for run in runs:
+        model, train = run["settings"]["model"], run["settings"]["train"]
+        cells = [model["shape"], str(model["initializer_range"] or 0.02), f"{train['learning_rate']:g}"]
+        rows.append([*cells, f"{train['steps']:,}", f"{run['metrics']['masked_lm_loss']:.3f}"])
+    return table(["shape", "initializer_range", "learning rate", "steps", "held-out loss"], rows)
+
+
+def render(name: str) -> str:
+    """The table called ``FILE:KIND`` (curve, scores, trials)."""
+    file, kind = name.split(":")
+    runs = json.loads((ROOT / "benchmarks" / "results" / f"{file}.json").read_text())["runs"]
+    pretrained = [run for run in runs if run["command"] == "pretrain"]
+    if kind == "curve":
+        return curve(pretrained[0])
+    if kind == "scores":
+        return scores([run for run in runs if run["command"] == "finetune"])
+    return trials(pretrained)
+
+
+def fill(page: str) -> str:
+    """The page with every table written anew."""
+    return re.sub(
+        r"(<!-- table (\S+) -->\n).*?(<!-- end -->)",
+        lambda match: f"{match[1]}\n{render(match[2])}\n\n{match[3]}",
+        page,
+        flags=re.DOTALL,
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(fill(PAGE.read_text()))

@@ -1,0 +1,99 @@
+"""The pages hold: the README's code runs, command lines parse, links lead somewhere, and the map of files is whole."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from dokkai.cli import app
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COMMANDS = typer.main.get_command(app).commands
+
+
+def blocks(text, *languages):
+    """The insides of fenced blocks in these languages."""
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    return [body for language, body in found if language in languages]
+
+
+def command_lines():
+    """``(page, arguments)`` of each command line: all lines of ``sh`` blocks, lines with ``$`` of ``console`` blocks."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        lines = [line for body in blocks(text, "sh") for line in body.splitlines()]
+        console = [line for body in blocks(text, "console") for line in body.splitlines()]
+        lines += [line.removeprefix("$ ") for line in console if line.startswith("$ ")]
+        for line in lines:
+            lexer = shlex.shlex(line, posix=True, punctuation_chars="|<>")
+            lexer.whitespace_split = True
+            words = list(lexer)
+            while "dokkai" in words:
+                words = words[words.index("dokkai") + 1 :]
+                end = next((i for i, word in enumerate(words) if word in ("|", "<", ">", ">>")), len(words))
+                yield pytest.param(words[:end], id=f"{page.stem}: {' '.join(words[:end])}")
+
+
+def mapped_files():
+    """The paths in the annotated map of the README; indentation says what lies in which folder."""
+    (body,) = blocks(README[README.index("## The files") :], "text")
+    folders: list[str] = []
+    for line in body.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        name, remark = line.strip().split(maxsplit=1) if " " in line.strip() else (line.strip(), "")
+        assert remark or name.endswith("/"), f"{name} has no remark"
+        folders[depth:] = [name]
+        yield "".join(folders)
+
+
+def test_python_blocks_run(tmp_path, monkeypatch):
+    """In the order of the page, in one namespace, in a folder with the examples."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "__main__"}
+    found = blocks(README, "python")
+    assert len(found) >= 2
+    for body in found:
+        exec(compile(body, "README.md", "exec"), names)
+    assert (tmp_path / "runs" / "reader" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("words", command_lines())
+def test_command_lines_parse(words):
+    if words in ([], ["--help"]):
+        return
+    verb, *arguments = words
+    assert verb in COMMANDS
+    if "--help" not in arguments:
+        COMMANDS[verb].make_context(verb, arguments)  # raises on what the verb does not know or misses
+
+
+def test_verbs_of_the_table():
+    table = README[README.index("## Verbs") : README.index("## How well")]
+    assert re.findall(r"^\| \[`([\w-]+)`\]", table, flags=re.MULTILINE) == list(COMMANDS)
+
+
+def test_every_verb_has_an_example_in_the_pages():
+    used = {words.values[0][0] for words in command_lines() if words.values[0]}
+    assert used >= set(COMMANDS)
+
+
+def test_map_of_files():
+    mapped = list(mapped_files())
+    assert len(mapped) == len(set(mapped))
+    for path in mapped:
+        assert (ROOT / path).is_dir() if path.endswith("/") else (ROOT / path).is_file(), path
+    package = ROOT / "src" / "dokkai"
+    files = {path.relative_to(ROOT).as_posix() for suffix in ("py", "toml") for path in package.rglob(f"*.{suffix}")}
+    assert files <= set(mapped)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
