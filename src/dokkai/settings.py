@@ -50,7 +50,8 @@ class PretrainingSettings(_Section):
 
     @model_validator(mode="after")
     def _phases(self) -> Self:
-        if len(self.lengths) != len(self.length_shares) or abs(sum(self.length_shares) - 1) > 1e-6:
+        shares = self.length_shares
+        if len(self.lengths) != len(shares) or abs(sum(shares) - 1) > 1e-6 or min(shares) < 0:
             raise ValueError("task.length_shares must hold one share for each of task.lengths and add up to 1")
         if min(self.lengths) < 8:
             raise ValueError("task.lengths must be at least 8")
