@@ -1,4 +1,4 @@
-"""Copy what run directories recorded into one result file: python benchmarks/collect.py NAME RUN... -> results/NAME.json
+"""Copy what run directories recorded into one file: python benchmarks/collect.py NAME RUN... -> results/NAME.json
 
 The file holds the commit, the machine, versions, settings, every held-out evaluation and every hundredth training line.
 """
@@ -19,7 +19,9 @@ RESULTS = Path(__file__).parent / "results"
 def machine() -> dict:
     """Processor and cores, as the system names them."""
     cpuinfo = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+    names = [
+        line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+    ]
     return {"processor": names[0] if names else platform.processor(), "cores": os.cpu_count()}
 
 

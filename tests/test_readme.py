@@ -22,7 +22,7 @@ def blocks(text, *languages):
 
 
 def command_lines():
-    """``(page, arguments)`` of each command line: all lines of ``sh`` blocks, lines with ``$`` of ``console`` blocks."""
+    """``(page, arguments)`` of each command line: all lines of ``sh`` blocks, those with ``$`` of ``console`` blocks."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
         lines = [line for body in blocks(text, "sh") for line in body.splitlines()]
@@ -51,18 +51,20 @@ def mapped_files():
 
 
 def test_python_blocks_run(tmp_path, monkeypatch):
-    """In the order of the page, in one namespace, in a folder with the examples."""
+    """In the order of the pages, in one namespace, in a folder with the examples; the guide goes on from the README."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "__main__"}
-    found = blocks(README, "python")
-    assert len(found) >= 2
-    for body in found:
-        exec(compile(body, "README.md", "exec"), names)
+    guide = (ROOT / "docs" / "guide" / "python.md").read_text(encoding="utf-8")
+    for page, text in (("README.md", README), ("python.md", guide)):
+        found = blocks(text, "python")
+        assert found
+        for body in found:
+            exec(compile(body, page, "exec"), names)
     assert (tmp_path / "runs" / "reader" / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize("words", command_lines())
+@pytest.mark.parametrize("words", list(command_lines()))
 def test_command_lines_parse(words):
     if words in ([], ["--help"]):
         return

@@ -22,7 +22,6 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[
 app = typer.Typer(
     name="dokkai",
     help="BERT, complete: raw text in, a reading model out.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -263,7 +262,7 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `dokkai ... | head` ends quietly
     try:
-        code = app(standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], prog_name="dokkai", standalone_mode=False)
     except UserError as error:
         code = _fail(str(error))
     except _UsageError as error:

@@ -52,5 +52,8 @@ def embed_lines(
         if block:
             flush()
     if out is not None:
+        if not kept:
+            name = "standard input" if file == "-" else file
+            raise UserError(f"{name}: no lines in it, so there is nothing to embed")
         with replacing(out) as temporary, temporary.open("wb") as stream:
             np.save(stream, np.stack(kept))

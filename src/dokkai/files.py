@@ -26,6 +26,8 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove(temporary)
         yield temporary
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError(errno.EINVAL, "it is a device or a pipe; give the name of a file")
         if path.is_dir() and not temporary.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a directory; give the name of a file")
         _sync(temporary)
@@ -114,7 +116,11 @@ def _rename(temporary: Path, path: Path) -> None:
         aside = path.with_name(f".{path.name}.{os.getpid()}.old")
         remove(aside)
         path.rename(aside)
-        temporary.rename(path)
+        try:
+            temporary.rename(path)
+        except OSError:
+            aside.rename(path)  # as it was before
+            raise
         remove(aside)
     else:
         temporary.replace(path)

@@ -172,13 +172,12 @@ def _section_names() -> list[str]:
 
 def _read_recipe(recipe: str) -> dict[str, Any]:
     path = Path(recipe)
-    if path.suffix == ".toml" or path.exists():
+    if recipe in recipe_names():  # whatever else has this name in the current folder
+        text = (resources.files("dokkai.recipes") / f"{recipe}.toml").read_bytes()
+    elif path.suffix == ".toml" or path.exists():
         text = existing_file(path).read_bytes()
     else:
-        name = recipe.removesuffix(".toml")
-        if name not in recipe_names():
-            raise UserError(f"unknown recipe '{recipe}'{did_you_mean(recipe, recipe_names())}")
-        text = (resources.files("dokkai.recipes") / f"{name}.toml").read_bytes()
+        raise UserError(f"unknown recipe '{recipe}'{did_you_mean(recipe, recipe_names())}")
     try:
         return tomllib.loads(text.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -196,7 +195,10 @@ def _apply(values: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()  # a bare word is a string: task.text=sentence
-    values.setdefault(section, {})[key] = value
+    place = values.setdefault(section, {})
+    if not isinstance(place, dict):
+        raise UserError(f"unknown setting '{name.strip()}'; '{section}' is no section")
+    place[key] = value
 
 
 def _explain(error: ValidationError, values: dict[str, Any]) -> str:

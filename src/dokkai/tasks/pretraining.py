@@ -25,6 +25,7 @@ from dokkai.tokenization import Tokenizer
 _NO_LABEL = -100  # fills the list of masked positions up to its fixed length; carries no weight
 _NO_WORDS = ("[unused", "[no token ")  # places that are free, and ids that a vocabulary file leaves out
 _HELDOUT_SEED = 20181011  # held-out masks are the same in every run, whatever its seed
+_HELDOUT_SHARE = 0.15  # and of the paper's density, so that runs with other shares can be compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +80,14 @@ class Pretraining:
             return SentencePairs(corpus, self.vocabulary, length, settings.short_share, settings.random_next_share)
         return FullSequences(corpus, self.vocabulary, length)
 
-    def masked(self, instances: Instances, index: int, length: int, rng: np.random.Generator) -> MaskedSequence:
-        """Draw instance ``index`` and its masks from ``rng``."""
+    def masked(
+        self, instances: Instances, index: int, length: int, rng: np.random.Generator, share: float | None = None
+    ) -> MaskedSequence:
+        """Draw instance ``index`` and its masks from ``rng``; ``share`` stands in for ``masked_share``."""
         item = instances.instance(index, rng)
-        most = masking.max_predictions(length, self.settings.masked_share)
-        share, whole_word = self.settings.masked_share, self.settings.whole_word
+        share = share or self.settings.masked_share
+        most = masking.max_predictions(length, share)
+        whole_word = self.settings.whole_word
         ids, positions, originals = masking.mask(item.input_ids, self.vocabulary, share, most, whole_word, rng)
         return MaskedSequence(ids, item.token_type_ids, positions, originals, item.is_random_next)
 
@@ -94,8 +98,8 @@ class Pretraining:
         size = min(len(instances), self.settings.heldout_sequences)
         chosen = permutation(len(instances), _HELDOUT_SEED, 0, 0)[:size]
         return [
-            self.masked(instances, int(index), length, generator(_HELDOUT_SEED, "heldout", int(index)))
-            for index in chosen
+            self.masked(instances, index, length, generator(_HELDOUT_SEED, "heldout", index), _HELDOUT_SHARE)
+            for index in map(int, chosen)
         ]
 
     def encode(self, examples: Sequence[MaskedSequence], training: bool) -> Sequence[MaskedSequence]:
@@ -107,7 +111,7 @@ class Pretraining:
         batch = pad(features, length, self._pad_id)
         if not self.settings.next_sentence and bool(batch["attention_mask"].all()):
             del batch["attention_mask"]  # full sequences: attention without a mask is faster
-        most = masking.max_predictions(length, self.settings.masked_share)
+        most = masking.max_predictions(length, max(self.settings.masked_share, _HELDOUT_SHARE))
         positions = np.zeros((len(features), most), dtype=np.int64)
         labels = np.full((len(features), most), _NO_LABEL, dtype=np.int64)
         for row, item in enumerate(features):

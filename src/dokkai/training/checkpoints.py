@@ -52,7 +52,7 @@ def save_checkpoint(
 def load_checkpoint(run: Path, model: Model, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
     """Bring model and optimizer to the last readable checkpoint and return its state; None if there is none.
 
-    A damaged one is named and the one before it taken; UserError if none can be read.
+    A damaged one is named and the one before it taken; UserError if there are some, but none can be read.
     """
     folders = checkpoints(run)
     for folder in reversed(folders):
@@ -63,7 +63,7 @@ def load_checkpoint(run: Path, model: Model, optimizer: torch.optim.Optimizer) -
             _restore(model, optimizer, weights, moments, folder)
         except UserError as error:
             if folder == folders[0]:
-                raise
+                raise UserError(f"{error}; no checkpoint is left to go on from: choose another --out") from error
             say(f"{error}; going on from the checkpoint before it")
             continue
         return state
@@ -103,15 +103,15 @@ def _restore(
     own = model.state_dict()
     state, missing, _ = from_foreign(own, weights)
     if missing or any(state[name].shape != own[name].shape for name in state):
-        raise UserError(f"{folder}: belongs to another model; delete it or choose another --out")
+        raise UserError(f"{folder}: belongs to another model")
     wanted = {f"{name}.{kind}" for name, _ in model.named_parameters() for kind in ("exp_avg", "exp_avg_sq")}
     if not wanted <= set(moments):
-        raise UserError(f"{folder / _OPTIMIZER}: belongs to another optimizer; delete it or choose another --out")
+        raise UserError(f"{folder / _OPTIMIZER}: belongs to another optimizer")
     for name, tensor in state.items():
         own[name].copy_(tensor)
     for name, parameter in model.named_parameters():
         optimizer.state[parameter] = {
-            "step": moments["step"].clone(),
+            "step": moments["step"].to(parameter.device, copy=True),  # fused AdamW counts on the device
             "exp_avg": moments[f"{name}.exp_avg"].to(parameter.device),
             "exp_avg_sq": moments[f"{name}.exp_avg_sq"].to(parameter.device),
         }

@@ -16,7 +16,7 @@ class EventFile:
     """A new file of scalars beside those of earlier starts; ``first_step`` and later ones in them no longer count."""
 
     def __init__(self, directory: Path, first_step: int) -> None:
-        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
+        name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
         self._path = directory / name
         self._append(
             Event(wall_time=time.time(), file_version="brain.Event:2"),

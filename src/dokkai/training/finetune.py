@@ -66,8 +66,9 @@ def finetune(
     say(f"from {start}: " + ("random weights" if random_weights else str(report) or "all weights"))
     batches = FeatureBatches(task, task.encode(examples, training=True), settings.train)
     say(f"fine-tuning on {len(examples):,} examples ({batches.num_features:,} sequences), {len(batches):,} steps")
-    metrics = train(pipeline, task, batches, settings.train, run, (lambda: pipeline.evaluate(dev)) if dev else None)
-    run.finish(metrics=metrics)
+    with run:
+        metrics = train(pipeline, task, batches, settings.train, run, (lambda: pipeline.evaluate(dev)) if dev else None)
+        run.finish(metrics=metrics)
     return pipeline
 
 

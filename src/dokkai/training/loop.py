@@ -1,7 +1,10 @@
 """The one loop: every task is trained by it, from the first step or from the last checkpoint."""
 
+import contextlib
 import math
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -84,11 +87,13 @@ def train(
                 run.evaluated(done, metrics)
             is_due = time.monotonic() - saved > 60 * settings.save_minutes
             is_due |= settings.save_every > 0 and done % settings.save_every == 0
-            if is_due or is_last or stop():
+            is_stopping = stop()  # asked once: a signal during the saving ends the run after the next step
+            if is_due or is_last or is_stopping:
+                meter.check(done)
                 pipeline.save(run.path)
                 save_checkpoint(run.path, done, model, optimizer, meter.state(), settings.keep_checkpoints)
                 saved = time.monotonic()
-            if stop() and not is_last:
+            if is_stopping and not is_last:
                 raise Interrupted(f"stopped at step {done} of {steps}; the same command goes on from there")
     return metrics
 
@@ -112,15 +117,19 @@ class _Meter:
         for name, value in losses.items():
             self._losses[name] = self._losses.get(name, torch.zeros_like(value)) + value
 
-    def read(self, step: int) -> dict[str, float]:
-        """Means since the last reading; UserError if the loss is not a number any more."""
-        now = time.monotonic()
-        means = {f"loss/{name}": float(value) / self._updates for name, value in self._losses.items()}
-        if not math.isfinite(sum(means.values())):
+    def check(self, step: int) -> None:
+        """UserError if the loss is not a number any more: such weights must not replace a good checkpoint."""
+        if not math.isfinite(sum(map(float, self._losses.values()))):
             raise UserError(
                 f"the loss is not finite at step {step}; the last checkpoint is kept: lower train.learning_rate "
                 "and start again in another directory"
             )
+
+    def read(self, step: int) -> dict[str, float]:
+        """Means since the last reading; UserError if the loss is not a number any more."""
+        self.check(step)
+        now = time.monotonic()
+        means = {f"loss/{name}": float(value) / self._updates for name, value in self._losses.items()}
         self._tokens += self._recent_tokens
         rate = self._recent_tokens / max(1e-9, now - self._last)
         values = means | {
@@ -195,6 +204,7 @@ def _load(batches: Batches, first: int, workers: int, device: torch.device) -> I
             num_workers=workers,
             pin_memory=device.type == "cuda",
             multiprocessing_context="spawn",
+            worker_init_fn=_ignore_interrupts,
         )
         yield from zip(steps, loader, strict=True)
         return
@@ -205,6 +215,10 @@ def _load(batches: Batches, first: int, workers: int, device: torch.device) -> I
             if step + 2 < len(batches):
                 ahead.append((step + 2, thread.submit(batches.__getitem__, step + 2)))
             yield number, future.result()
+
+
+def _ignore_interrupts(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops its workers
 
 
 class _signals:  # noqa: N801 (used as a function)
@@ -230,4 +244,6 @@ class _signals:  # noqa: N801 (used as a function)
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        say("\nstopping after this step, saving first")
+        start = "\n" if sys.stderr.isatty() else ""  # a live line may stand there
+        with contextlib.suppress(OSError):  # not by print: the signal may have come in the middle of one
+            os.write(2, f"{start}stopping after this step, saving first\n".encode())

@@ -62,8 +62,9 @@ def pretrain(
         f"{corpus.num_tokens:,} tokens, {len(batches):,} steps of {settings.train.batch_size} sequences, "
         f"{chosen.type} in {pipeline.precision}"
     )
-    metrics = train(pipeline, task, batches, settings.train, run, lambda: pipeline.evaluate(heldout))
-    run.finish(metrics=metrics)
+    with run:
+        metrics = train(pipeline, task, batches, settings.train, run, lambda: pipeline.evaluate(heldout))
+        run.finish(metrics=metrics)
     return pipeline
 
 

@@ -13,7 +13,8 @@ import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 
@@ -29,7 +30,8 @@ _METRICS = "metrics.jsonl"
 class RunDirectory:
     """Opened once per run; continues a run with the same settings, refuses one with others.
 
-    Nothing is written before ``start_at``: what fails earlier leaves no directory behind.
+    Nothing is written before ``start_at``: what fails earlier leaves no directory behind. ``with run:`` gives the
+    directory free at its end, for the next start in the same process too.
     """
 
     def __init__(self, path: Path, command: str, settings: Mapping[str, Any], sources: Mapping[str, Any]) -> None:
@@ -43,12 +45,23 @@ class RunDirectory:
             "metrics": {},
         }
         self._events: EventFile | None = None
+        self._handle: int | None = None  # holds the lock
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; --out must be a directory")
         if (self.path / _RUN).exists():
             self._continue()
         elif self.path.exists() and not all(map(is_unfinished, self.path.iterdir())):
             raise UserError(f"{self.path} holds something that is no run; choose another --out")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
     @property
     def is_finished(self) -> bool:
@@ -65,14 +78,10 @@ class RunDirectory:
 
         UserError if another process is at work in the directory.
         """
-        self._lock()
+        self._handle = self._lock()
         remove_unfinished(self.path)
         write_json(self.path / _RUN, self._record)
-        path = self.path / _METRICS
-        if path.exists():
-            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-            with replacing(path) as temporary:
-                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        self._forget_after(step)
         self._events = EventFile(self.path, step + 1)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -97,19 +106,30 @@ class RunDirectory:
         draw_curves(self.path)
 
     def finish(self, **facts: Any) -> None:
-        """Mark the run as finished."""
+        """Mark the run as finished, with its curves (a run without evaluations has had none yet)."""
+        draw_curves(self.path)
         self._record |= {"state": "finished", **facts}
         write_json(self.path / _RUN, self._record)
 
-    def _lock(self) -> None:
+    def _lock(self) -> int:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(self.path, os.O_RDONLY)  # the system frees the lock when this process ends
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{self.path}: another process is at this run; wait, or choose another --out") from error
+            handle = os.open(self.path, os.O_RDONLY)
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}; choose another --out") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system frees it when this process ends
+        except BlockingIOError as error:
+            os.close(handle)
+            raise UserError(f"{self.path}: another process is at this run; wait, or choose another --out") from error
+        return handle
+
+    def _forget_after(self, step: int) -> None:
+        path = self.path / _METRICS
+        if path.exists():
+            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+            with replacing(path) as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def _continue(self) -> None:
         old = read_json(self.path / _RUN, "record of a run")
@@ -181,7 +201,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     )
     return [
         f"{name.removeprefix('settings.')} was {before.get(name)}, is {after.get(name)}"
-        for name in sorted(before.keys() | after.keys())
+        for name in sorted((before.keys() | after.keys()) - {"settings.description"})
         if before.get(name) != after.get(name)
     ]
 

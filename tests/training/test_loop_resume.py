@@ -1,0 +1,297 @@
+"""Runs that are killed, stopped, damaged or finished: the same command goes on, to the same bytes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from dokkai.errors import UserError
+from dokkai.model.config import shape_config
+from dokkai.model.heads import Model
+from dokkai.settings import TrainSettings, load_settings
+from dokkai.tasks.pretraining import Pretraining
+from dokkai.training.checkpoints import checkpoints, load_checkpoint, save_checkpoint
+from dokkai.training.loop import _Meter, _signals
+from dokkai.training.optimizer import create_optimizer
+
+STEPS = 24
+SETTINGS = [
+    "model.shape=L2-H64",
+    "model.max_position_embeddings=64",
+    "model.hidden_dropout_prob=0.1",
+    "model.attention_probs_dropout_prob=0.1",
+    "task.lengths=[64]",
+    "task.length_shares=[1.0]",
+    "task.heldout_sequences=8",
+    "train.batch_size=8",
+    f"train.steps={STEPS}",
+    "train.evaluate_every=12",
+    "train.log_every=1",
+    "train.precision=fp32",
+]
+READER = [
+    "model.hidden_dropout_prob=0.1",
+    "model.attention_probs_dropout_prob=0.1",
+    "task.max_length=64",
+    "task.stride=32",
+    "task.max_question_length=16",
+    "train.batch_size=4",
+    "train.steps=16",
+    "train.save_every=1",
+    "train.log_every=1",
+    "train.precision=fp32",
+]
+
+
+def start(*arguments):
+    """A ``dokkai`` process with one thread, and its output in pipes."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, "-m", "dokkai.cli", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=environment
+    )
+
+
+def finish(process, code=0):
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == code, err
+    return out, err
+
+
+def pretraining(prepared, out, *more):
+    return ["pretrain", "demo-pretrain", "--data", prepared, "--out", out, "--device", "cpu", *SETTINGS, *more]
+
+
+def wait_for(process, condition):
+    """Poll closely, so that the kill falls right behind the moment; fails if the process ends before."""
+    limit = time.monotonic() + 90
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < limit
+        time.sleep(0.002)
+
+
+def kill_when(process, condition):
+    wait_for(process, condition)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def num_lines(run):
+    path = run / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def logged(run):
+    """Steps of the training lines and of the evaluations."""
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [r["step"] for r in records if "loss" in r], [
+        r["step"] for r in records if any(name.startswith("heldout/") for name in r)
+    ]
+
+
+def weights(run):
+    return (run / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def unbroken(prepared, tmp_path_factory):
+    """A pre-training with dropout that nobody disturbed, in a process of its own."""
+    out = tmp_path_factory.mktemp("unbroken") / "run"
+    finish(start(*pretraining(prepared, out, "train.save_every=1")))
+    return out
+
+
+def check_whole(run, unbroken):
+    assert weights(run) == weights(unbroken)
+    assert logged(run) == (list(range(1, STEPS + 1)), [12, 24])
+    assert json.loads((run / "run.json").read_text(encoding="utf-8"))["state"] == "finished"
+    assert not [path.name for path in run.rglob(".*")]
+
+
+def test_killed_again_and_again(unbroken, prepared, tmp_path):
+    out = tmp_path / "run"
+    command = pretraining(prepared, out, "train.save_every=1")
+    folder = out / "checkpoints"
+    kill_when(start(*command), lambda: (out / "run.json").exists())  # before the first step
+    kill_when(start(*command), lambda: num_lines(out) >= 4)  # a line is there, its checkpoint perhaps not
+    kill_when(start(*command), lambda: num_lines(out) >= 8 and any(folder.glob(".step-*.tmp")))  # while it saves
+    with (out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"step": 9, "lo')  # what a kill within a write leaves
+    kill_when(start(*command), lambda: num_lines(out) >= 16)
+    _, err = finish(start(*command))
+    assert "going on from step" in err
+    check_whole(out, unbroken)
+
+
+def test_killed_far_from_a_checkpoint(prepared, tmp_path):
+    """Steps after the last checkpoint are done again; their lines do not stay behind."""
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    finish(start(*pretraining(prepared, whole, "train.save_every=7")))
+    command = pretraining(prepared, out, "train.save_every=7")
+    kill_when(start(*command), lambda: num_lines(out) >= 11)
+    finish(start(*command))
+    check_whole(out, whole)
+
+
+def test_terminated_saves_first(unbroken, prepared, tmp_path):
+    out = tmp_path / "run"
+    command = pretraining(prepared, out, "train.save_every=1")
+    process = start(*command)
+    wait_for(process, lambda: num_lines(out) >= 5)
+    process.send_signal(signal.SIGTERM)
+    result, err = finish(process, 130)
+    step = logged(out)[0][-1]
+    last = [line for line in err.splitlines() if line.startswith("dokkai: ")]
+    assert last == [f"dokkai: stopped at step {step} of {STEPS}; the same command goes on from there"]
+    assert err.splitlines()[-1] == last[0]
+    assert "Traceback" not in err
+    assert result == ""
+    assert checkpoints(out)[-1].name == f"step-{step:08d}"
+    _, err = finish(start(*command))
+    assert f"going on from step {step} of {STEPS}" in err
+    check_whole(out, unbroken)
+
+
+def test_finished_run_does_nothing(unbroken, prepared):
+    before = {path: path.stat().st_mtime_ns for path in unbroken.rglob("*")}
+    out, err = finish(start(*pretraining(prepared, unbroken, "train.save_every=1")))
+    assert f"{unbroken}: this run is finished already" in err
+    assert "loss" in out
+    assert {path: path.stat().st_mtime_ns for path in unbroken.rglob("*")} == before
+
+
+def test_damaged_checkpoint_falls_back(unbroken, prepared, tmp_path):
+    out = tmp_path / "run"
+    command = pretraining(prepared, out, "train.save_every=1")
+    kill_when(start(*command), lambda: len(checkpoints(out)) >= 2 and num_lines(out) >= 6)
+    before, newest = checkpoints(out)[-2:]
+    path = newest / "optimizer.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    _, err = finish(start(*command))
+    assert f"{path}: damaged (its checksum differs); going on from the checkpoint before it" in err
+    assert f"going on from step {int(before.name[5:])} of" in err
+    check_whole(out, unbroken)
+
+
+def test_finetuning_killed(unbroken, examples, tmp_path):
+    def command(out):
+        places = ["--from", unbroken, "--train", examples / "train.json", "--out", out, "--limit", "24"]
+        return ["finetune", "demo-questions", *places, "--device", "cpu", *READER]
+
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    finish(start(*command(whole)))
+    kill_when(start(*command(out)), lambda: num_lines(out) >= 6)
+    _, err = finish(start(*command(out)))
+    assert "going on from step" in err
+    assert weights(out) == weights(whole)
+    assert logged(out) == (list(range(1, 17)), [])
+    assert (whole / "curves.png").exists()
+
+
+@pytest.fixture
+def small(tokenizer):
+    """A model, its optimizer after one update."""
+    settings = load_settings("demo-pretrain", SETTINGS)
+    task = Pretraining(settings.task, tokenizer)
+    config = shape_config("L1-H64", vocab_size=tokenizer.vocab_size, max_position_embeddings=64)
+    model = Model(config, task.heads, seed=0)
+    optimizer = create_optimizer(model, TrainSettings())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    return model, optimizer
+
+
+def save(run, step, model, optimizer, keep=2):
+    from dokkai.model.checkpoint import WEIGHTS, save_model
+
+    save_model(model, run)
+    assert (run / WEIGHTS).exists()
+    save_checkpoint(run, step, model, optimizer, {"tokens": 5, "seconds": 0.5}, keep)
+
+
+def test_checkpoint_round_trip_and_keep(small, tmp_path):
+    model, optimizer = small
+    assert load_checkpoint(tmp_path, model, optimizer) is None
+    for step in (1, 2, 3):
+        save(tmp_path, step, model, optimizer)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-00000002", "step-00000003"]
+    wanted = {name: value.clone() for name, value in model.state_dict().items()}
+    moments = [optimizer.state[parameter]["exp_avg"].clone() for parameter in model.parameters()]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    other = create_optimizer(model, TrainSettings())
+    state = load_checkpoint(tmp_path, model, other)
+    assert state is not None and (state["step"], state["tokens"]) == (3, 5)
+    assert all(torch.equal(value, wanted[name]) for name, value in model.state_dict().items())
+    assert all(
+        torch.equal(other.state[parameter]["exp_avg"], moment) and other.state[parameter]["step"] == 1
+        for parameter, moment in zip(model.parameters(), moments, strict=True)
+    )
+
+
+def test_later_damaged_checkpoints_are_forgotten(small, tmp_path):
+    for step in (4, 9):
+        save(tmp_path, step, *small)
+    save(tmp_path, 5, *small)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-00000004", "step-00000005"]
+
+
+def damage_state(folder):
+    (folder / "state.json").write_text("{}", encoding="utf-8")
+
+
+def damage_weights(folder):
+    (folder / "model.safetensors").write_bytes(b"x" * 100)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [(damage_state, "not the state of a checkpoint"), (damage_weights, "damaged .its checksum differs.")],
+)
+def test_no_readable_checkpoint(small, tmp_path, damage, message):
+    save(tmp_path, 1, *small)
+    damage(checkpoints(tmp_path)[0])
+    with pytest.raises(UserError, match=message + ".*; no checkpoint is left to go on from") as caught:
+        load_checkpoint(tmp_path, *small)
+    assert "\n" not in str(caught.value)
+
+
+def test_checkpoint_of_another_model(small, tokenizer, tmp_path):
+    save(tmp_path, 1, *small)
+    config = shape_config("L2-H64", vocab_size=tokenizer.vocab_size, max_position_embeddings=64)
+    model = Model(config, small[0].heads, seed=0)
+    with pytest.raises(UserError, match="belongs to another model"):
+        load_checkpoint(tmp_path, model, create_optimizer(model, TrainSettings()))
+
+
+def test_loss_that_is_no_number_is_not_saved():
+    meter = _Meter({"tokens": 0, "seconds": 0.0})
+    batch = {"input_ids": torch.zeros(2, 3)}
+    meter.count([batch], {"a": torch.tensor(1.0)}, torch.tensor(1.0))
+    meter.check(1)
+    meter.count([batch], {"a": torch.tensor(float("nan"))}, torch.tensor(1.0))
+    with pytest.raises(UserError, match=r"the loss is not finite at step 2; .*lower train.learning_rate"):
+        meter.check(2)
+
+
+def test_second_signal_does_not_wait():
+    before = signal.getsignal(signal.SIGINT)
+    with _signals() as stop:
+        assert not stop()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,0 +1,165 @@
+"""What a run leaves behind: its record, its lines, its curves, its events; and whom it refuses."""
+
+import json
+import os
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from dokkai.errors import UserError
+from dokkai.training.run_directory import RunDirectory
+
+SETTINGS = {"description": "a test", "train": {"seed": 0, "lengths": [64]}, "task": {"kind": "pretraining"}}
+SOURCES = {"data": "abc"}
+
+
+def open_run(path, settings=None, sources=None):
+    return RunDirectory(path, "pretrain", settings or SETTINGS, sources or SOURCES)
+
+
+def steps(path):
+    return [json.loads(line)["step"] for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """A run that wrote four lines and an evaluation, and was not finished."""
+    path = tmp_path / "run"
+    run = open_run(path)
+    with run:
+        run.start_at(0)
+        for step in range(1, 5):
+            run.log(step, {"loss": 4.0 / step, "learning_rate": 0.1})
+        run.evaluated(4, {"loss": 1.5, "accuracy": 0.5})
+    return path
+
+
+def test_nothing_is_written_before_the_start(tmp_path):
+    open_run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_record_and_finish(stopped):
+    record = json.loads((stopped / "run.json").read_text(encoding="utf-8"))
+    assert (record["command"], record["settings"], record["sources"]) == ("pretrain", SETTINGS, SOURCES)
+    assert {"dokkai", "torch", "python"} <= record["versions"].keys()
+    assert (record["state"], record["metrics"]) == ("running", {"loss": 1.5, "accuracy": 0.5})
+    run = open_run(stopped)
+    assert not run.is_finished
+    with run:
+        run.start_at(4)
+        run.finish(metrics={"accuracy": 0.75})
+    again = open_run(stopped)
+    assert again.is_finished
+    assert again.metrics == {"accuracy": 0.75}
+
+
+def test_lines_after_the_checkpoint_are_dropped(stopped):
+    with (stopped / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('5\n\n{"step": 1')  # no object, an empty line, and one cut off by a kill
+    run = open_run(stopped)
+    with run:
+        run.start_at(2)
+        assert steps(stopped) == [1, 2]
+        run.log(3, {"loss": 9.0})
+    assert steps(stopped) == [1, 2, 3]
+
+
+def test_curves_are_a_picture(stopped):
+    from matplotlib.image import imread
+
+    path = stopped / "curves.png"
+    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    picture = imread(path)
+    assert min(picture.shape[:2]) > 200
+    assert picture[..., :3].std() > 0.02  # something is drawn on it
+
+
+def test_curves_without_an_evaluation(tmp_path):
+    run = open_run(tmp_path / "run")
+    with run:
+        run.start_at(0)
+        run.log(1, {"loss": 1.0})
+        run.finish(metrics={})
+    assert (tmp_path / "run" / "curves.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_events_are_readable_and_resume_purges(stopped):
+    run = open_run(stopped)
+    with run:
+        run.start_at(2)
+        run.log(3, {"loss": 9.0})
+    assert len(list(stopped.glob("events.out.tfevents.*"))) == 2  # a second start in the same second as well
+    reader = EventAccumulator(str(stopped))
+    reader.Reload()
+    assert {"loss", "learning_rate", "heldout/accuracy"} <= set(reader.Tags()["scalars"])
+    assert [(event.step, event.value) for event in reader.Scalars("loss")] == [(1, 4.0), (2, 2.0), (3, 9.0)]
+
+
+def test_other_settings_are_refused(stopped):
+    other = SETTINGS | {"train": {"seed": 1, "lengths": [64]}}
+    with pytest.raises(UserError, match=r"holds a run with other settings \(train.seed was 0, is 1\); choose another"):
+        open_run(stopped, other)
+    with pytest.raises(UserError, match=r"sources.data was abc, is xyz"):
+        open_run(stopped, sources={"data": "xyz"})
+    open_run(stopped, SETTINGS | {"description": "said in other words"})
+
+
+def test_other_versions_are_noted(stopped, capsys):
+    path = stopped / "run.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(record | {"versions": {"dokkai": "0"}}), encoding="utf-8")
+    open_run(stopped)
+    assert "note: the run was started with other versions: {'dokkai': '0'}" in capsys.readouterr().err
+
+
+def test_places_that_are_no_run(tmp_path):
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(UserError, match="is a file; --out must be a directory"):
+        open_run(tmp_path / "file")
+    with pytest.raises(UserError, match="holds something that is no run; choose another --out"):
+        open_run(tmp_path)
+    (tmp_path / "run.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(UserError, match="not the record of a dokkai run; choose another --out"):
+        open_run(tmp_path)
+
+
+def test_place_that_cannot_be_written(tmp_path):
+    run = open_run(tmp_path / "file" / "run")
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(UserError, match=r"cannot write .*; choose another --out"), run:
+        run.start_at(0)
+
+
+def test_two_at_once(stopped):
+    """The second is refused while the first is at it, and not after it, in the same process too."""
+    first, second = open_run(stopped), open_run(stopped)
+    with first:
+        first.start_at(4)
+        with pytest.raises(UserError, match="another process is at this run; wait, or choose another --out"), second:
+            second.start_at(4)
+    with pytest.raises(KeyboardInterrupt), second:
+        second.start_at(4)
+        raise KeyboardInterrupt
+    third = open_run(stopped)
+    with third:
+        third.start_at(4)
+
+
+def test_what_a_kill_left_is_cleaned_up(stopped):
+    left = stopped / f".run.json.{os.getpid()}.tmp"
+    left.write_text("{", encoding="utf-8")
+    run = open_run(stopped)
+    with run:
+        run.start_at(4)
+        assert not left.exists()
+
+
+def test_line_that_cannot_be_written(stopped):
+    run = open_run(stopped)
+    with run:
+        run.start_at(4)
+        (stopped / "metrics.jsonl").unlink()
+        (stopped / "metrics.jsonl").mkdir()
+        with pytest.raises(UserError, match=r"cannot write to .*make room, then the same command goes on"):
+            run.log(5, {"loss": 1.0})
