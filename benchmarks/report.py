@@ -55,9 +55,11 @@ def trials(runs: list[dict]) -> str:
     rows = []
     for run in runs:
         model, train = run["settings"]["model"], run["settings"]["train"]
-        cells = [model["shape"], str(model["initializer_range"] or 0.02), f"{train['learning_rate']:g}"]
+        cells = [run["run"], model["shape"], str(model["initializer_range"] or 0.02), f"{train['learning_rate']:g}"]
         rows.append([*cells, f"{train['steps']:,}", f"{run['metrics']['masked_lm_loss']:.3f}"])
-    return table(["shape", "initializer_range", "learning rate", "steps", "held-out loss"], rows)
+    share = str(run["settings"]["task"]["masked_share"])
+        rows[-1].insert(4, share)
+    return table(["run", "shape", "initializer_range", "learning rate", "masked", "steps", "held-out loss"], rows)
 
 
 def render(name: str) -> str:

@@ -22,7 +22,7 @@ def blocks(text, *languages):
 
 
 def command_lines():
-    """``(page, arguments)`` of each command line: all lines of ``sh`` blocks, those with ``$`` of ``console`` blocks."""
+    """``(page, arguments)`` of each command line: ``sh`` blocks whole, of ``console`` blocks the lines with ``$``."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
         lines = [line for body in blocks(text, "sh") for line in body.splitlines()]

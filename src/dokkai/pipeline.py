@@ -187,6 +187,12 @@ def check_vocabulary(tokenizer: Tokenizer, model: Model) -> None:
         )
 
 
+def check_origin(path: Path, tokenizer: Tokenizer) -> None:
+    """UserError if the model in the directory says that it was trained with another vocabulary."""
+    if (path / TASK).exists() and _read_task(path).get("tokenizer") not in (None, tokenizer.fingerprint):
+        raise UserError(f"{path}: the vocabulary is not the one the model was trained with; restore its vocab.txt")
+
+
 def check_length(task: Task, model: Model) -> None:
     """UserError if the task's sequences are longer than the model's positions."""
     lengths = getattr(task.settings, "lengths", None) or [task.settings.max_length]
@@ -212,12 +218,16 @@ def sentence_around(text: str, span: tuple[int, int]) -> tuple[int, int]:
     return (touched[0][0], touched[-1][1]) if touched else span
 
 
-def _load_task(path: Path, tokenizer: Tokenizer) -> Task:
+def _read_task(path: Path) -> dict[str, Any]:
     values = read_json(path / TASK, "task of a model")
     if not isinstance(values, dict) or "task" not in values:
         raise UserError(f"{path / TASK}: not the task of a dokkai model")
-    if values.get("tokenizer") not in (None, tokenizer.fingerprint):
-        raise UserError(f"{path}: the vocabulary is not the one the model was trained with; restore its vocab.txt")
+    return values
+
+
+def _load_task(path: Path, tokenizer: Tokenizer) -> Task:
+    check_origin(path, tokenizer)
+    values = _read_task(path)
     try:
         adapter: TypeAdapter[TaskSettings] = TypeAdapter(TaskSettings)
         settings = adapter.validate_python(values["task"])

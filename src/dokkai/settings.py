@@ -25,12 +25,14 @@ class ModelSettings(_Section):
     max_position_embeddings: int | None = Field(None, ge=8, description="longest sequence; unset: 512")
     hidden_act: str | None = Field(None, description="gelu (erf), gelu_new (tanh), relu; unset: gelu")
     initializer_range: float | None = Field(None, gt=0, description="deviation of random weights; unset: 0.02")
+    sinusoidal_positions: bool = Field(False, description="start positions as sine waves; false: random, as released")
     hidden_dropout_prob: float | None = Field(None, ge=0, lt=1, description="dropout after sub-layers; unset: 0.1")
     attention_probs_dropout_prob: float | None = Field(None, ge=0, lt=1, description="dropout in attention; unset: 0.1")
 
     def changes(self) -> dict[str, Any]:
         """The fields of ``config.json`` that are set."""
-        return {name: value for name, value in self.model_dump().items() if name != "shape" and value is not None}
+        values = self.model_dump(exclude={"shape", "sinusoidal_positions"})
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class PretrainingSettings(_Section):

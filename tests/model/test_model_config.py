@@ -6,7 +6,7 @@ from tiny_bert import TINY, one_line_error, tiny_config
 from torch import nn
 
 from dokkai.model.config import ModelConfig, count_parameters, read_config, shape_config
-from dokkai.model.encoder import Encoder, initialize
+from dokkai.model.encoder import Encoder, initialize, start_positions_as_waves
 from dokkai.model.heads import Model
 
 PUBLISHED = {
@@ -195,3 +195,13 @@ def test_too_long_a_sequence():
     ids = torch.ones(1, 5, dtype=torch.long)
     with one_line_error("a sequence of 5 tokens; the model has 4 positions"):
         model.encoder(ids, ids)
+
+
+def test_waves_make_near_positions_alike():
+    encoder = Encoder(shape_config("L1-H64", vocab_size=32, max_position_embeddings=100))
+    start_positions_as_waves(encoder, 0.1)
+    weight = encoder.embeddings.position.weight
+    torch.testing.assert_close(weight.norm(dim=1), torch.full((100,), 0.1 * 32**0.5))
+    products = weight @ weight.T
+    assert (products.diagonal(1) > products.diagonal(20).max()).all()
+    torch.testing.assert_close(products.diagonal(1), products.diagonal(1)[:1].expand(99))

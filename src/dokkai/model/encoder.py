@@ -3,6 +3,7 @@
 B batch · L sequence length · D hidden size · F feed-forward size · H heads · K head size · V vocabulary
 """
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -127,3 +128,17 @@ def initialize(module: nn.Module, config: ModelConfig, seed: int) -> None:
             nn.init.trunc_normal_(part.weight, std=std, a=-2 * std, b=2 * std, generator=generator)
         if isinstance(part, nn.Linear) and part.bias is not None:
             nn.init.zeros_(part.bias)
+
+
+@torch.no_grad()
+def start_positions_as_waves(encoder: Encoder, amplitude: float = 0.1) -> None:
+    """Start the (still learned) position embeddings as the sine waves of "Attention is all you need", section 3.5.
+
+    Random ones say nothing of who is next to whom, and words drown them before attention has found out: short runs
+    then stay bags of words. A shift of a wave is a linear map, which attention finds soon.
+    """
+    weight = encoder.embeddings.position.weight
+    length, D = weight.shape
+    rates = torch.exp(torch.arange(0, D, 2) * (-math.log(10000.0) / D))
+    angles = torch.arange(length)[:, None] * rates
+    weight.copy_(amplitude * torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :D])

@@ -53,6 +53,7 @@ class Pretraining:
         self.settings = settings
         self.heads: tuple[str, ...] = ("masked_lm", "next_sentence") if settings.next_sentence else ("masked_lm",)
         self._pad_id = tokenizer.pad_id
+        self._fingerprint = tokenizer.fingerprint
         special = np.zeros(tokenizer.vocab_size, dtype=bool)
         special[sorted(tokenizer.special_ids)] = True
         unused = np.array([tokenizer.token(i).startswith(_NO_WORDS) for i in range(tokenizer.vocab_size)])
@@ -67,7 +68,7 @@ class Pretraining:
 
     def read(self, path: Path) -> Sequence[MaskedSequence]:
         """The held-out slice of a prepared directory, masked once and for all."""
-        return self.heldout(Corpus.open(path, "heldout"))
+        return self.heldout(Corpus.open(path, "heldout", self._fingerprint))
 
     def parse(self, record: Mapping[str, Any], index: int) -> MaskedSequence:
         """Not for this task: UserError."""

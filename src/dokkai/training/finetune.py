@@ -11,7 +11,7 @@ from dokkai.errors import UserError
 from dokkai.model.checkpoint import load_model
 from dokkai.model.device import choose_device, choose_precision
 from dokkai.model.heads import Model
-from dokkai.pipeline import Pipeline, check_length, load
+from dokkai.pipeline import Pipeline, check_length, check_origin, load
 from dokkai.progress import say
 from dokkai.settings import ClassificationSettings, PretrainingSettings, TrainSettings, load_settings
 from dokkai.tasks import Task, create_task
@@ -44,6 +44,7 @@ def finetune(
         raise UserError(f"recipe '{recipe}' is for pre-training; use `dokkai pretrain`")
     start, out = Path(start), Path(out)
     tokenizer = load_tokenizer(start)
+    check_origin(start, tokenizer)
     task = create_task(settings.task, tokenizer)
     examples = task.read(Path(train_path))[:limit]
     if isinstance(settings.task, ClassificationSettings):

@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dokkai.data.shards import Corpus
+from dokkai.data.shards import Corpus, read_index
 from dokkai.errors import UserError
 from dokkai.model.checkpoint import load_model
 from dokkai.model.config import count_parameters, shape_config
 from dokkai.model.device import choose_device, choose_precision
+from dokkai.model.encoder import start_positions_as_waves
 from dokkai.model.heads import Model
-from dokkai.pipeline import Pipeline, check_length, load
+from dokkai.pipeline import Pipeline, check_length, check_origin, load
 from dokkai.progress import say
 from dokkai.settings import PretrainingSettings, Settings, TrainSettings, load_settings
 from dokkai.tasks.pretraining import Pretraining, PretrainingBatches
-from dokkai.tokenization import load_tokenizer
+from dokkai.tokenization import Tokenizer, load_tokenizer
 from dokkai.training.loop import train
 from dokkai.training.run_directory import RunDirectory
 
@@ -39,6 +40,8 @@ def pretrain(
     if corpus.fingerprint != tokenizer.fingerprint:
         raise UserError(f"{data}: the shards were made with another tokenizer than the one beside them; prepare again")
     task = Pretraining(settings.task, tokenizer)
+    if init:
+        _check_start(Path(init), tokenizer, data)
     model = _create_model(settings, task, tokenizer.vocab_size, Path(init) if init else None)
     check_length(task, model)
     chosen = choose_device(device)
@@ -48,7 +51,10 @@ def pretrain(
     if run.is_finished:
         say(f"{out}: this run is finished already")
         return load(out, device)
-    heldout = task.heldout(Corpus.open(data, "heldout"))
+    has_heldout = bool(read_index(data)["splits"]["heldout"]["shards"])
+    heldout = task.read(data) if has_heldout else []
+    if not has_heldout:
+        say(f"{data} has no held-out documents: the run is not evaluated")
     batches = PretrainingBatches(
         task,
         corpus,
@@ -63,7 +69,9 @@ def pretrain(
         f"{chosen.type} in {pipeline.precision}"
     )
     with run:
-        metrics = train(pipeline, task, batches, settings.train, run, lambda: pipeline.evaluate(heldout))
+        metrics = train(
+            pipeline, task, batches, settings.train, run, (lambda: pipeline.evaluate(heldout)) if heldout else None
+        )
         run.finish(metrics=metrics)
     return pipeline
 
@@ -73,10 +81,21 @@ def _num_steps(settings: TrainSettings, num_examples: int) -> int:
     return settings.steps or max(1, round(settings.epochs * num_examples / settings.batch_size))
 
 
+def _check_start(init: Path, tokenizer: Tokenizer, data: Path) -> None:
+    """UserError unless the weights to start from know the tokens of the data by the same numbers."""
+    own = load_tokenizer(init)
+    check_origin(init, own)
+    if own.fingerprint != tokenizer.fingerprint:
+        raise UserError(f"{init}: its vocabulary is not that of {data}; prepare the text with --tokenizer {init}")
+
+
 def _create_model(settings: Settings, task: Pretraining, vocab_size: int, init: Path | None) -> Model:
     if init is None:
         config = shape_config(settings.model.shape, vocab_size=vocab_size, **settings.model.changes())
-        return Model(config, task.heads, seed=settings.train.seed)
+        model = Model(config, task.heads, seed=settings.train.seed)
+        if settings.model.sinusoidal_positions:
+            start_positions_as_waves(model.encoder)
+        return model
     model, report = load_model(init, task.heads, seed=settings.train.seed, **settings.model.changes())
     say(f"starting from {init}" + (f" ({report})" if str(report) else ""))
     return model
