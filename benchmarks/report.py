@@ -54,11 +54,10 @@ def trials(runs: list[dict]) -> str:
     """Short pre-trainings side by side."""
     rows = []
     for run in runs:
-        model, train = run["settings"]["model"], run["settings"]["train"]
+        model, task, train = (run["settings"][section] for section in ("model", "task", "train"))
         cells = [run["run"], model["shape"], str(model["initializer_range"] or 0.02), f"{train['learning_rate']:g}"]
-        rows.append([*cells, f"{train['steps']:,}", f"{run['metrics']['masked_lm_loss']:.3f}"])
-    share = str(run["settings"]["task"]["masked_share"])
-        rows[-1].insert(4, share)
+        cells += [str(task["masked_share"]), f"{train['steps']:,}", f"{run['metrics']['masked_lm_loss']:.3f}"]
+        rows.append(cells)
     return table(["run", "shape", "initializer_range", "learning rate", "masked", "steps", "held-out loss"], rows)
 
 
