@@ -167,3 +167,10 @@ def test_sequences_longer_than_the_model_are_refused(tokenizer) -> None:
         check_length(task, model)
     with pytest.raises(UserError, match=r"task.lengths is 512, but the model has 128"):
         check_length(create_task(PretrainingSettings(lengths=[128, 512], length_shares=[0.9, 0.1]), tokenizer), model)
+
+
+def test_texts_are_cut_to_a_model_of_odd_length(tokenizer) -> None:
+    config = shape_config("L2-H64", vocab_size=tokenizer.vocab_size, max_position_embeddings=40)
+    encoder = Pipeline(Model(config, ("masked_lm",)), tokenizer, None, torch.device("cpu"))
+    (rows,) = encoder.embed(["one two three " * 30], pooling="none")
+    assert rows.shape == (40, 64)

@@ -131,7 +131,7 @@ class Pipeline:
         items = [self.tokenizer.assemble(tokens, None, most) for tokens in self.tokenizer.tokens_batch(texts)]
         vectors: list[np.ndarray] = [np.empty(0)] * len(items)
         for indices, length in _batches([len(item) for item in items]):
-            batch = _pad([items[i].input_ids for i in indices], length, self.tokenizer.pad_id)
+            batch = _pad([items[i].input_ids for i in indices], min(length, most), self.tokenizer.pad_id)
             with torch.inference_mode(), autocast(self.device, self.precision):
                 self.model.eval()
                 moved = {name: part.to(self.device) for name, part in batch.items()}

@@ -62,8 +62,9 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path, model_max_length: int 
     limit = model_max_length or tokenizer.model_max_length
     if limit is not None:
         config["model_max_length"] = limit
-    write_text(directory / "vocab.txt", "".join(f"{token}\n" for token in backend.vocabulary))
+    # The longest first: where it does not fit on the disk, nothing is written.
     write_text(directory / "tokenizer.json", _engine_json(tokenizer, backend, added))
+    write_text(directory / "vocab.txt", "".join(f"{token}\n" for token in backend.vocabulary))
     write_json(directory / "tokenizer_config.json", config)
 
 
