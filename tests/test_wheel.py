@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
 SMALL = ["model.shape=L2-H64", "model.max_position_embeddings=256", "train.steps=2"]
 
 
@@ -17,31 +19,33 @@ SMALL = ["model.shape=L2-H64", "model.max_position_embeddings=256", "train.steps
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ``bin`` folder of a new environment: the wheel is installed, its dependencies are borrowed from here."""
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", str(ROOT), "--no-deps", "--no-build-isolation", "-q", "-w", "."]
-    subprocess.run(build, cwd=folder, check=True)
+    source = folder / "source"  # a copy: what an earlier build left in the tree must not get into the wheel
+    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = [sys.executable, "-m", "pip", "wheel", str(source), "--no-deps", "--no-build-isolation", "-q", "-w", "."]
+    subprocess.run(build, cwd=folder, check=True, env=ENVIRONMENT)
     (wheel,) = folder.glob("dokkai-*.whl")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     python = folder / "venv" / "bin" / "python"
     libraries = sysconfig.get_path("purelib")
     probe = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    home = Path(subprocess.run(probe, capture_output=True, text=True, check=True).stdout.strip())
+    home = Path(subprocess.run(probe, capture_output=True, text=True, check=True, env=ENVIRONMENT).stdout.strip())
     install = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", wheel]
-    subprocess.run(install, check=True)
+    subprocess.run(install, check=True, env=ENVIRONMENT)
     (home / "borrowed.pth").write_text(f"{libraries}\n")  # a plain path: editable installs in it are not followed
     return folder / "venv" / "bin"
 
 
 def test_every_verb_runs_from_another_folder(installed: Path, tmp_path: Path) -> None:
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
-
     def dokkai(*words: str, stdin: str = "") -> str:
         command = [installed / "dokkai", *words]
-        done = subprocess.run(command, cwd=tmp_path, input=stdin, capture_output=True, text=True, env=environment)
+        done = subprocess.run(command, cwd=tmp_path, input=stdin, capture_output=True, text=True, env=ENVIRONMENT)
         assert done.returncode == 0, (words, done.stderr)
         return done.stdout
 
     where = [installed / "python", "-c", "import dokkai; print(dokkai.__file__)"]
-    place = subprocess.run(where, cwd=tmp_path, capture_output=True, text=True, env=environment, check=True).stdout
+    place = subprocess.run(where, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, check=True).stdout
     assert str(installed.parent) in place, "the wheel is tested, not the source tree"
 
     examples = ROOT / "examples"

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -41,11 +40,12 @@ def answer_from_files(pipeline: Pipeline, question: str, files: Sequence[str]) -
     best: tuple[Answer, str, str] | None = None
     for file in files:
         text = "\n".join(read_lines(file))
+        name = "standard input" if file == "-" else file
         if not text.strip():
-            raise UserError(f"{Path(file)}: there is no text in it")
+            raise UserError(f"{name}: there is no text in it")
         answer = pipeline.ask(question, text)
         if best is None or (bool(answer.answer), answer.score) > (bool(best[0].answer), best[0].score):
-            best = (answer, file, text)
+            best = (answer, name, text)
     if best is None:
         raise UserError("no file to read; name at least one")
     answer, file, text = best

@@ -3,21 +3,24 @@
 A mistake that the user can fix ends with one plain line and exit code 2. Heavy imports wait inside the verbs.
 """
 
+import io
 import json
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dokkai.errors import Interrupted, UserError, did_you_mean
 
-_UsageError: type[Exception] = typer.BadParameter.__mro__[
-    1
-]  # the base of typer's errors about arguments has no public name
+if TYPE_CHECKING:
+    from dokkai.tasks import Task
+
+# The base of typer's errors about arguments has no public name.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="dokkai",
@@ -87,11 +90,16 @@ def vocab(
 ) -> None:
     """Learn a WordPiece vocabulary from text."""
     from dokkai.data.text import read_documents
+    from dokkai.files import replacing
     from dokkai.tokenization import save_tokenizer, train_tokenizer
 
     lines = (line for document in read_documents(texts) for line in document)
     tokenizer = train_tokenizer(lines, size, not cased, min_frequency, tuple(special or ()))
-    save_tokenizer(tokenizer, out)
+    if out.exists():
+        save_tokenizer(tokenizer, out)
+    else:
+        with replacing(out) as directory:  # all files or none
+            save_tokenizer(tokenizer, directory)
     facts = {"directory": str(out), "vocab_size": tokenizer.vocab_size, "lowercase": tokenizer.lowercase}
     _print_facts(facts, as_json)
 
@@ -194,8 +202,8 @@ def predict(
     pipeline = load(run, device)
     if pipeline.task is None:
         raise UserError(f"{run}: a model without a task cannot predict; fine-tune it first")
-    for start, records in _blocks_of_records(file):
-        examples = [pipeline.task.parse(record, start + i) for i, record in enumerate(records)]
+    for records in _blocks_of_records(file):
+        examples = [_parse(pipeline.task, record, number, file) for number, record in records]
         for prediction in pipeline.predict(examples):
             print(json.dumps(prediction, ensure_ascii=False))
 
@@ -261,6 +269,9 @@ def main() -> None:
     """Run a verb; every mistake ends as one line on standard error."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `dokkai ... | head` ends quietly
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # JSON lines are UTF-8 everywhere; half a surrogate pair is escaped
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="dokkai", standalone_mode=False)
     except UserError as error:
@@ -300,12 +311,11 @@ def _numbers(text: str, option: str) -> list[int]:
         raise UserError(f"{option} takes whole numbers with commas between them, such as -1,-2, not '{text}'") from None
 
 
-def _blocks_of_records(file: str, size: int = 512) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """``(number of the first, records)`` of up to ``size`` JSON lines at a time: a stream may be endless."""
+def _blocks_of_records(file: str, size: int = 512) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+    """Up to ``size`` JSON lines at a time, each with its number from 1: a stream may be endless."""
     from dokkai.data.text import read_lines
 
-    block: list[dict[str, Any]] = []
-    start = 0
+    block: list[tuple[int, dict[str, Any]]] = []
     for number, line in enumerate(read_lines(file), start=1):
         if not line.strip():
             continue
@@ -313,17 +323,27 @@ def _blocks_of_records(file: str, size: int = 512) -> Iterator[tuple[int, list[d
             record = json.loads(line)
         except json.JSONDecodeError as error:
             raise UserError(
-                f"{file} line {number}: not JSON ({error.msg}); one JSON object per line is needed"
+                f"{_name(file)} line {number}: not JSON ({error.msg}); one JSON object per line is needed"
             ) from error
         if not isinstance(record, dict):
-            raise UserError(f'{file} line {number}: not a JSON object; write one such as {{"text": "..."}}')
-        block.append(record)
+            raise UserError(f'{_name(file)} line {number}: not a JSON object; write one such as {{"text": "..."}}')
+        block.append((number, record))
         if len(block) == size:
-            yield start, block
-            start += len(block)
+            yield block
             block = []
     if block:
-        yield start, block
+        yield block
+
+
+def _parse(task: "Task", record: dict[str, Any], number: int, file: str) -> Any:
+    try:
+        return task.parse(record, number - 1)
+    except UserError as error:
+        raise UserError(f"{_name(file)}: {error}") from error
+
+
+def _name(file: str) -> str:
+    return "standard input" if file == "-" else file
 
 
 def _print_run(out: Path, as_json: bool) -> None:

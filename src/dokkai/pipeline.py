@@ -19,7 +19,7 @@ from dokkai.files import read_json, write_json
 from dokkai.model.checkpoint import LoadReport, load_model, save_model
 from dokkai.model.device import autocast, choose_device, choose_precision
 from dokkai.model.heads import Model
-from dokkai.progress import Progress
+from dokkai.progress import Progress, say
 from dokkai.settings import ClassificationSettings, QuestionAnsweringSettings, TaskSettings
 from dokkai.tasks import QuestionAnswering, Task, create_task
 from dokkai.tasks.base import Batch
@@ -70,7 +70,7 @@ class Pipeline:
         """Write a directory that ``load`` and ``transformers`` open; ``dtype`` converts the weights."""
         directory.mkdir(parents=True, exist_ok=True)
         labels = self.task.labels if self.task else ()
-        save_tokenizer(self.tokenizer, directory)
+        save_tokenizer(self.tokenizer, directory, self.model.config.max_position_embeddings)
         if self.task is not None:
             task = {"task": self.task.settings.model_dump(), "labels": list(labels)}
             write_json(directory / TASK, task | {"tokenizer": self.tokenizer.fingerprint})
@@ -102,6 +102,9 @@ class Pipeline:
                 "this model has no masked-LM head; fill-mask needs a pre-trained model, not a fine-tuned one"
             )
         encoding = self.tokenizer.assemble(self.tokenizer.mask_tokens(text))
+        most = self.model.config.max_position_embeddings
+        if len(encoding) > most:
+            raise UserError(f"the text has {len(encoding)} tokens, but the model has {most} positions; shorten it")
         places = [i for i, token in enumerate(encoding.input_ids) if token == self.tokenizer.mask_id]
         if not places:
             raise UserError(f"there is no {self.tokenizer.mask_token} in the text; write one where a word is missing")
@@ -110,7 +113,8 @@ class Pipeline:
             "token_type_ids": torch.tensor([encoding.token_type_ids]),
             "masked_positions": torch.tensor(places),
         }
-        probabilities = self._forward(batch)["masked_lm"].float().softmax(-1)
+        logits_MV = self._forward(batch)["masked_lm"][:, : self.tokenizer.vocab_size]  # spare rows have no token
+        probabilities = logits_MV.float().softmax(-1)
         values, ids = probabilities.topk(min(top, probabilities.shape[-1]))
         return [
             [(self.tokenizer.token(int(i)), float(value)) for i, value in zip(row_ids, row, strict=True)]
@@ -122,13 +126,15 @@ class Pipeline:
     ) -> list[np.ndarray]:
         """Vectors of texts: ``(len(layers) * D,)`` float32 each, or with pooling "none" one row per token, [CLS] and
         [SEP] included. Layer 0 is the embeddings' output, -1 the last layer; layers are concatenated. Texts longer
-        than the model are cut.
+        than the model are cut, and counted on standard error.
         """
         num_states = self.model.config.num_hidden_layers + 1
-        if any(not -num_states <= layer < num_states for layer in layers):
+        if not layers or any(not -num_states <= layer < num_states for layer in layers):
             raise UserError(f"layers go from {-num_states} to {num_states - 1}, not {list(layers)}")
         most = self.model.config.max_position_embeddings
         items = [self.tokenizer.assemble(tokens, None, most) for tokens in self.tokenizer.tokens_batch(texts)]
+        if num_cut := sum(item.num_truncated > 0 for item in items):
+            say(f"{num_cut} of {len(items)} texts are cut to the {most} tokens that the model reads")
         vectors: list[np.ndarray] = [np.empty(0)] * len(items)
         for indices, length in _batches([len(item) for item in items]):
             batch = _pad([items[i].input_ids for i in indices], min(length, most), self.tokenizer.pad_id)
@@ -171,9 +177,13 @@ def load(directory: str | Path, device: str | None = None, precision: str = "aut
     """Open a model directory: a finished or running run of dokkai, or a BERT saved by ``transformers``."""
     path = Path(directory)
     model, report = load_model(path)
+    if report.new:
+        say(f"{path}: {report}")
     tokenizer = load_tokenizer(path)
     chosen = choose_device(device)
     task = _load_task(path, tokenizer) if (path / TASK).exists() else _guess_task(model, tokenizer, path)
+    if task is not None:
+        check_length(task, model)
     return Pipeline(model, tokenizer, task, chosen, choose_precision(precision, chosen), report)
 
 
@@ -237,14 +247,19 @@ def _load_task(path: Path, tokenizer: Tokenizer) -> Task:
 
 
 def _guess_task(model: Model, tokenizer: Tokenizer, path: Path) -> Task | None:
-    """The task of a directory that ``transformers`` saved: by its head."""
-    if "span" in model.heads:
-        most = min(384, model.config.max_position_embeddings)
-        return create_task(QuestionAnsweringSettings(max_length=most), tokenizer)  # type: ignore[call-arg]
+    """The task of a directory that ``transformers`` saved: by its head. Defaults, or less where the model is small."""
+    positions = model.config.max_position_embeddings
+    if "span" in model.heads and positions >= 16:
+        third = positions // 3
+        windows = QuestionAnsweringSettings(  # type: ignore[call-arg]
+            max_length=min(384, positions), stride=min(128, third), max_question_length=min(64, third)
+        )
+        return create_task(windows, tokenizer)
     if "classification" in model.heads:
         names = read_json(path / "config.json", "model configuration").get("id2label") or {}
         labels = tuple(names[key] for key in sorted(names, key=int)) or ("LABEL_0", "LABEL_1")
-        return create_task(ClassificationSettings(), tokenizer, labels)  # type: ignore[call-arg]
+        cut = ClassificationSettings(max_length=min(128, positions))  # type: ignore[call-arg]
+        return create_task(cut, tokenizer, labels)
     return None
 
 

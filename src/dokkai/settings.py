@@ -6,14 +6,21 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, ValidationError, model_validator
 
 from dokkai.errors import UserError, did_you_mean
 from dokkai.files import existing_file
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _as_column(value: Any) -> Any:
+    return str(value) if type(value) is int else value  # task.text=0 is a number in TOML
+
+
+_Column = Annotated[str, BeforeValidator(_as_column)]
 
 
 class ModelSettings(_Section):
@@ -64,10 +71,10 @@ class ClassificationSettings(_Section):
     """One label for one text or a pair of texts."""
 
     kind: Literal["classification"] = "classification"
-    text: str = Field("text", description="column of the text (a number counts columns from 0)")
-    pair: str | None = Field(None, description="column of the second text; unset: there is none")
-    label: str = Field("label", description="column of the label")
-    id: str | None = Field(None, description="column of the id; unset: the number of the row")
+    text: _Column = Field("text", description="column of the text (a number counts columns from 0)")
+    pair: _Column | None = Field(None, description="column of the second text; unset: there is none")
+    label: _Column = Field("label", description="column of the label")
+    id: _Column | None = Field(None, description="column of the id; unset: the number of the row")
     header: bool = Field(True, description="the first line of a table names its columns")
     max_length: int = Field(128, ge=4, description="longest sequence in tokens; longer ones are cut and counted")
 
@@ -104,7 +111,7 @@ class TrainSettings(_Section):
     beta2: float = Field(0.999, ge=0, lt=1, description="AdamW: memory of the square")
     epsilon: float = Field(1e-6, gt=0, description="AdamW: added to the root")
     clip_norm: float = Field(1.0, ge=0, description="longest gradient; 0: no clipping")
-    seed: int = Field(0, ge=0, description="of weights, order, masks and dropout")
+    seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, masks and dropout")
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="auto: bf16 where the machine is faster in it"
     )
@@ -214,6 +221,10 @@ def _explain(error: ValidationError, values: dict[str, Any]) -> str:
             kind = values.get("task", {}).get("kind", "pretraining")
             known = [row[0].split()[0] for row in describe_settings(kind)]
         return f"unknown setting '{name}'{did_you_mean(name, known)}"
+    if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        kind = values["task"].get("kind")
+        found = "task.kind is not set" if kind is None else f"unknown task.kind {_toml(kind)}"
+        return f"{found}{did_you_mean(str(kind), kinds)}"
     message = first["msg"].removeprefix("Value error, ")
     if not name or name == "task":
         return message

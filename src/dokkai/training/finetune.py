@@ -42,13 +42,16 @@ def finetune(
     settings = load_settings(recipe, overrides)
     if isinstance(settings.task, PretrainingSettings):
         raise UserError(f"recipe '{recipe}' is for pre-training; use `dokkai pretrain`")
+    if "shape" in settings.model.model_fields_set:
+        raise UserError("model.shape cannot be set here: the shape is that of the model under --from; leave it away")
     start, out = Path(start), Path(out)
     tokenizer = load_tokenizer(start)
     check_origin(start, tokenizer)
     task = create_task(settings.task, tokenizer)
-    examples = task.read(Path(train_path))[:limit]
+    everything = task.read(Path(train_path))
     if isinstance(settings.task, ClassificationSettings):
-        task = create_task(settings.task, tokenizer, _labels(examples, train_path))
+        task = create_task(settings.task, tokenizer, _labels(everything, train_path))
+    examples = everything[:limit]
     model, report = load_model(
         start, task.heads, len(task.labels) or 2, settings.train.seed, **settings.model.changes()
     )
@@ -64,8 +67,8 @@ def finetune(
     if run.is_finished:
         say(f"{out}: this run is finished already")
         return load(out, device)
-    say(f"from {start}: " + ("random weights" if random_weights else str(report) or "all weights"))
     batches = FeatureBatches(task, task.encode(examples, training=True), settings.train)
+    say(f"from {start}: " + ("random weights" if random_weights else str(report) or "all weights"))
     say(f"fine-tuning on {len(examples):,} examples ({batches.num_features:,} sequences), {len(batches):,} steps")
     with run:
         metrics = train(pipeline, task, batches, settings.train, run, (lambda: pipeline.evaluate(dev)) if dev else None)

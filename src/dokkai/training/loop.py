@@ -70,7 +70,13 @@ def train(
             torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout depends on the step, not on what came before
             set_learning_rate(optimizer, learning_rate(step, steps, settings))
             model.train()
-            losses = _accumulate(forward, task, micro_batches, device, pipeline.precision)
+            try:
+                losses = _accumulate(forward, task, micro_batches, device, pipeline.precision)
+            except torch.OutOfMemoryError as error:
+                raise UserError(
+                    f"out of memory on {device}; set train.micro_batch_tokens below {settings.micro_batch_tokens}: "
+                    "the result is the same"
+                ) from error
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm or math.inf)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -118,8 +124,8 @@ class _Meter:
             self._losses[name] = self._losses.get(name, torch.zeros_like(value)) + value
 
     def check(self, step: int) -> None:
-        """UserError if the loss is not a number any more: such weights must not replace a good checkpoint."""
-        if not math.isfinite(sum(map(float, self._losses.values()))):
+        """UserError if loss or gradient are not numbers any more: such weights must not replace a good checkpoint."""
+        if not math.isfinite(sum(map(float, [*self._losses.values(), self._norm]))):
             raise UserError(
                 f"the loss is not finite at step {step}; the last checkpoint is kept: lower train.learning_rate "
                 "and start again in another directory"

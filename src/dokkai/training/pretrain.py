@@ -63,8 +63,9 @@ def pretrain(
         settings.train.micro_batch_tokens,
         settings.train.seed,
     )
+    shape = f"{model.config.num_hidden_layers} layers of {model.config.hidden_size}"
     say(
-        f"pre-training {settings.model.shape} ({count_parameters(model.config) / 1e6:.2f}M parameters) on "
+        f"pre-training {shape} ({count_parameters(model.config) / 1e6:.2f}M parameters) on "
         f"{corpus.num_tokens:,} tokens, {len(batches):,} steps of {settings.train.batch_size} sequences, "
         f"{chosen.type} in {pipeline.precision}"
     )
