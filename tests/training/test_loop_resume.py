@@ -17,7 +17,7 @@ from dokkai.settings import TrainSettings, load_settings
 from dokkai.tasks.pretraining import Pretraining
 from dokkai.training.checkpoints import checkpoints, load_checkpoint, save_checkpoint
 from dokkai.training.loop import _Meter, _signals
-from dokkai.training.optimizer import create_optimizer
+from dokkai.training.optimizer import create_optimizers
 
 STEPS = 24
 SETTINGS = [
@@ -199,45 +199,65 @@ def test_finetuning_killed(unbroken, examples, tmp_path):
 
 @pytest.fixture
 def small(tokenizer):
-    """A model, its optimizer after one update."""
+    """A model, its optimizers after one update."""
     settings = load_settings("demo-pretrain", SETTINGS)
     task = Pretraining(settings.task, tokenizer)
     config = shape_config("L1-H64", vocab_size=tokenizer.vocab_size, max_position_embeddings=64)
     model = Model(config, task.heads, seed=0)
-    optimizer = create_optimizer(model, TrainSettings())
+    optimizers = create_optimizers(model, TrainSettings())
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
-    optimizer.step()
-    return model, optimizer
+    for optimizer in optimizers:
+        optimizer.step()
+    return model, optimizers
 
 
-def save(run, step, model, optimizer, keep=2):
+def save(run, step, model, optimizers, keep=2):
     from dokkai.model.checkpoint import WEIGHTS, save_model
 
     save_model(model, run)
     assert (run / WEIGHTS).exists()
-    save_checkpoint(run, step, model, optimizer, {"tokens": 5, "seconds": 0.5}, keep)
+    save_checkpoint(run, step, model, optimizers, {"tokens": 5, "seconds": 0.5}, keep)
 
 
-def test_checkpoint_round_trip_and_keep(small, tmp_path):
-    model, optimizer = small
-    assert load_checkpoint(tmp_path, model, optimizer) is None
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_checkpoint_round_trip_and_keep(small, tmp_path, name):
+    model, _ = small
+    optimizers = create_optimizers(model, TrainSettings(optimizer=name))
+    for optimizer in optimizers:
+        optimizer.step()
+    assert load_checkpoint(tmp_path, model, optimizers) is None
     for step in (1, 2, 3):
-        save(tmp_path, step, model, optimizer)
+        save(tmp_path, step, model, optimizers)
     assert [path.name for path in checkpoints(tmp_path)] == ["step-00000002", "step-00000003"]
     wanted = {name: value.clone() for name, value in model.state_dict().items()}
-    moments = [optimizer.state[parameter]["exp_avg"].clone() for parameter in model.parameters()]
+    before = remembered(optimizers)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
-    other = create_optimizer(model, TrainSettings())
-    state = load_checkpoint(tmp_path, model, other)
+    others = create_optimizers(model, TrainSettings(optimizer=name))
+    state = load_checkpoint(tmp_path, model, others)
     assert state is not None and (state["step"], state["tokens"]) == (3, 5)
     assert all(torch.equal(value, wanted[name]) for name, value in model.state_dict().items())
-    assert all(
-        torch.equal(other.state[parameter]["exp_avg"], moment) and other.state[parameter]["step"] == 1
-        for parameter, moment in zip(model.parameters(), moments, strict=True)
-    )
+    after = remembered(others)
+    assert before.keys() == after.keys() and len({parameter for parameter, _ in after}) == len(list(model.parameters()))
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def remembered(optimizers):
+    return {
+        (parameter, kind): value.clone()
+        for optimizer in optimizers
+        for parameter, state in optimizer.state.items()
+        for kind, value in state.items()
+    }
+
+
+def test_checkpoint_of_another_optimizer(small, tmp_path):
+    model, optimizers = small
+    save(tmp_path, 1, model, optimizers)
+    with pytest.raises(UserError, match="belongs to another optimizer"):
+        load_checkpoint(tmp_path, model, create_optimizers(model, TrainSettings(optimizer="muon")))
 
 
 def test_later_damaged_checkpoints_are_forgotten(small, tmp_path):
@@ -272,7 +292,7 @@ def test_checkpoint_of_another_model(small, tokenizer, tmp_path):
     config = shape_config("L2-H64", vocab_size=tokenizer.vocab_size, max_position_embeddings=64)
     model = Model(config, small[0].heads, seed=0)
     with pytest.raises(UserError, match="belongs to another model"):
-        load_checkpoint(tmp_path, model, create_optimizer(model, TrainSettings()))
+        load_checkpoint(tmp_path, model, create_optimizers(model, TrainSettings()))
 
 
 def test_loss_that_is_no_number_is_not_saved():

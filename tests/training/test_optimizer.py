@@ -1,50 +1,95 @@
-"""AdamW's groups, the course of the rate, and that an update is what the paper's rule says."""
+"""The groups of AdamW and Muon, the course of the rate, and that an update is what the paper's rule says."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from dokkai.model.config import shape_config
+from dokkai.model.heads import Model
 from dokkai.settings import TrainSettings
-from dokkai.training.optimizer import create_optimizer, learning_rate, set_learning_rate
+from dokkai.training.muon import Muon, orthogonalize
+from dokkai.training.optimizer import create_optimizers, learning_rate, set_learning_rate
 
 
-class Small(nn.Module):
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.embedding = nn.Embedding(5, 3)
-        self.linear = nn.Linear(3, 2)
-        self.norm = nn.LayerNorm(2)
+def small():
+    return Model(shape_config("L1-H64", vocab_size=50, max_position_embeddings=16), ("masked_lm",))
 
-    def forward(self, ids):
-        return self.norm(self.linear(self.embedding(ids)))
+
+def names_in(model, groups):
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    return sorted(names[parameter] for group in groups for parameter in group["params"])
 
 
 def test_only_matrices_decay():
-    model = Small()
-    decayed, free = create_optimizer(model, TrainSettings(weight_decay=0.3)).param_groups
+    model = small()
+    [adamw] = create_optimizers(model, TrainSettings(weight_decay=0.3))
+    decayed, free = adamw.param_groups
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.3, 0.0)
-    assert {id(p) for p in decayed["params"]} == {id(model.embedding.weight), id(model.linear.weight)}
-    assert {id(p) for p in free["params"]} == {id(model.linear.bias), id(model.norm.weight), id(model.norm.bias)}
+    assert names_in(model, [decayed]) == sorted(name for name, p in model.named_parameters() if p.ndim == 2)
+    assert names_in(model, [free]) == sorted(name for name, p in model.named_parameters() if p.ndim == 1)
+
+
+def test_muon_takes_the_matrices_of_the_layers():
+    model = small()
+    adamw, muon = create_optimizers(model, TrainSettings(optimizer="muon", learning_rate=0.25, weight_decay=0.3))
+    layer = "encoder.layers.0."
+    wanted = [f"{layer}{part}.weight" for part in ("attention.output", "attention.qkv", "intermediate", "output")]
+    assert names_in(model, muon.param_groups) == wanted
+    assert names_in(model, adamw.param_groups) == sorted({name for name, _ in model.named_parameters()} - set(wanted))
+    assert (muon.param_groups[0]["lr"], muon.param_groups[0]["weight_decay"]) == (0.25, 0.3)
+
+
+def test_muon_is_that_of_pytorch():
+    """In bf16, matrix by matrix, over several updates; query, key and value count as three."""
+    torch.manual_seed(0)
+    ours = [nn.Parameter(torch.randn(48, 16)), nn.Parameter(torch.randn(8, 32)), nn.Parameter(torch.randn(32, 8))]
+    theirs = [nn.Parameter(part.detach().clone()) for part in (*ours[0].chunk(3), *ours[1:])]
+    mine = Muon(zip(ours, (3, 1, 1), strict=True), 0.1, 0.2, momentum=0.9, dtype=torch.bfloat16)
+    other = torch.optim.Muon(theirs, lr=0.1, weight_decay=0.2, momentum=0.9, adjust_lr_fn="match_rms_adamw")
+    for _ in range(3):
+        for parameter in ours:
+            parameter.grad = torch.randn_like(parameter)
+        for parameter, part in zip(theirs, (*ours[0].grad.chunk(3), ours[1].grad, ours[2].grad), strict=True):
+            parameter.grad = part.clone()
+        mine.step()
+        other.step()
+    torch.testing.assert_close(torch.cat([p.detach() for p in theirs[:3]]), ours[0].detach(), rtol=0, atol=4e-3)
+    for parameter, part in zip(theirs[3:], ours[1:], strict=True):
+        torch.testing.assert_close(parameter.detach(), part.detach(), rtol=0, atol=4e-3)
+
+
+def test_orthogonalized_keeps_directions():
+    """Singular values near 1, singular vectors as they were (against the decomposition of NumPy)."""
+    rng = np.random.default_rng(0)
+    stack = rng.standard_normal((4, 6, 10))
+    found = orthogonalize(torch.from_numpy(stack)).numpy()
+    for matrix, result in zip(stack, found, strict=True):
+        left, _, right = np.linalg.svd(matrix, full_matrices=False)
+        values = left.T @ result @ right.T
+        assert np.abs(values - np.diag(np.diag(values))).max() < 1e-9
+        assert (np.diag(values) > 0.6).all() and (np.diag(values) < 1.3).all()
 
 
 def test_first_updates_by_hand():
     """Decoupled decay, corrected moments, epsilon outside the root; written out again here."""
     settings = TrainSettings(learning_rate=0.1, weight_decay=0.2, beta1=0.8, beta2=0.9, epsilon=1e-3)
-    model = nn.Linear(2, 1, bias=False)
+    model = small()
+    weight = model.heads["masked_lm"].transform.weight
     with torch.no_grad():
-        model.weight.copy_(torch.tensor([[1.0, -2.0]]))
-    optimizer = create_optimizer(model, settings)
+        weight[0, :2] = torch.tensor([1.0, -2.0])
+    [optimizer] = create_optimizers(model, settings)
     x, mean, square = [1.0, -2.0], [0.0, 0.0], [0.0, 0.0]
     for step, gradient in enumerate([[0.5, -1.0], [0.25, 3.0]], start=1):
-        model.weight.grad = torch.tensor([gradient])
+        weight.grad = torch.zeros_like(weight)
+        weight.grad[0, :2] = torch.tensor(gradient)
         optimizer.step()
         for i, g in enumerate(gradient):
             mean[i] = 0.8 * mean[i] + 0.2 * g
             square[i] = 0.9 * square[i] + 0.1 * g * g
             root = (square[i] / (1 - 0.9**step)) ** 0.5
             x[i] -= 0.1 * 0.2 * x[i] + 0.1 * mean[i] / (1 - 0.8**step) / (root + 1e-3)
-        torch.testing.assert_close(model.weight.detach()[0], torch.tensor(x))
+        torch.testing.assert_close(weight.detach()[0, :2], torch.tensor(x))
 
 
 def test_rate_rises_and_falls():
@@ -67,6 +112,6 @@ def test_every_step_counts(steps, share):
 
 
 def test_rate_of_all_groups():
-    optimizer = create_optimizer(Small(), TrainSettings())
-    set_learning_rate(optimizer, 0.25)
-    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+    optimizers = create_optimizers(small(), TrainSettings(optimizer="muon"))
+    set_learning_rate(optimizers, 0.25)
+    assert [group["lr"] for optimizer in optimizers for group in optimizer.param_groups] == [0.25, 0.25, 0.25]

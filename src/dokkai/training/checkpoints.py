@@ -8,11 +8,12 @@ and the step, so there is no other state.
 import os
 import shutil
 import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
+from torch.optim import AdamW, Optimizer
 
 from dokkai.errors import UserError
 from dokkai.files import existing_file, read_json, remove, remove_unfinished, replacing, write_json
@@ -20,15 +21,20 @@ from dokkai.model.checkpoint import WEIGHTS, load_tensors, save_tensors
 from dokkai.model.heads import Model
 from dokkai.model.names import from_foreign
 from dokkai.progress import say
+from dokkai.training.muon import Muon
 
 _FOLDER = "checkpoints"
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "state.json"
+_KINDS: dict[type[Optimizer], tuple[str, ...]] = {  # what an optimizer remembers of a parameter
+    AdamW: ("step", "exp_avg", "exp_avg_sq"),
+    Muon: ("momentum_buffer",),
+}
 _BLOCK = 1 << 24  # bytes read at once for a checksum
 
 
 def save_checkpoint(
-    run: Path, step: int, model: Model, optimizer: torch.optim.Optimizer, state: dict[str, Any], keep: int
+    run: Path, step: int, model: Model, optimizers: Sequence[Optimizer], state: dict[str, Any], keep: int
 ) -> None:
     """Write the checkpoint of ``step`` finished updates; then forget all but the last ``keep``.
 
@@ -39,7 +45,7 @@ def save_checkpoint(
     with replacing(new) as folder:
         folder.mkdir()
         _link(run / WEIGHTS, folder / WEIGHTS)
-        save_tensors(_optimizer_tensors(model, optimizer), folder / _OPTIMIZER)
+        save_tensors(_optimizer_tensors(model, optimizers), folder / _OPTIMIZER)
         checksums = {name: _checksum(folder / name) for name in (WEIGHTS, _OPTIMIZER)}
         write_json(folder / _STATE, state | {"step": step, "checksums": checksums})
     remove_unfinished(run / _FOLDER)
@@ -49,8 +55,8 @@ def save_checkpoint(
         remove(old)
 
 
-def load_checkpoint(run: Path, model: Model, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
-    """Bring model and optimizer to the last readable checkpoint and return its state; None if there is none.
+def load_checkpoint(run: Path, model: Model, optimizers: Sequence[Optimizer]) -> dict[str, Any] | None:
+    """Bring model and optimizers to the last readable checkpoint and return its state; None if there is none.
 
     A damaged one is named and the one before it taken; UserError if there are some, but none can be read.
     """
@@ -60,7 +66,7 @@ def load_checkpoint(run: Path, model: Model, optimizer: torch.optim.Optimizer) -
             state = _read_state(folder)
             weights = load_tensors(folder / WEIGHTS)
             moments = load_tensors(folder / _OPTIMIZER)
-            _restore(model, optimizer, weights, moments, folder)
+            _restore(model, optimizers, weights, moments, folder)
         except UserError as error:
             if folder == folders[0]:
                 raise UserError(f"{error}; no checkpoint is left to go on from: choose another --out") from error
@@ -95,7 +101,7 @@ def _checksum(path: Path) -> int:
 
 def _restore(
     model: Model,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[Optimizer],
     weights: dict[str, Tensor],
     moments: dict[str, Tensor],
     folder: Path,
@@ -104,27 +110,32 @@ def _restore(
     state, missing, _ = from_foreign(own, weights)
     if missing or any(state[name].shape != own[name].shape for name in state):
         raise UserError(f"{folder}: belongs to another model")
-    wanted = {f"{name}.{kind}" for name, _ in model.named_parameters() for kind in ("exp_avg", "exp_avg_sq")}
-    if not wanted <= set(moments):
+    kinds = {name: _KINDS[type(optimizer)] for name, _, optimizer in _parameters(model, optimizers)}
+    if {f"{name}.{kind}" for name in kinds for kind in kinds[name]} != set(moments):
         raise UserError(f"{folder / _OPTIMIZER}: belongs to another optimizer")
     for name, tensor in state.items():
         own[name].copy_(tensor)
-    for name, parameter in model.named_parameters():
+    for name, parameter, optimizer in _parameters(model, optimizers):
         optimizer.state[parameter] = {
-            "step": moments["step"].to(parameter.device, copy=True),  # fused AdamW counts on the device
-            "exp_avg": moments[f"{name}.exp_avg"].to(parameter.device),
-            "exp_avg_sq": moments[f"{name}.exp_avg_sq"].to(parameter.device),
+            kind: moments[f"{name}.{kind}"].to(parameter.device, copy=True) for kind in kinds[name]
         }
 
 
-def _optimizer_tensors(model: Model, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
-        state = optimizer.state[parameter]
-        tensors["step"] = state["step"].detach().cpu().clone()
-        for kind in ("exp_avg", "exp_avg_sq"):
-            tensors[f"{name}.{kind}"] = state[kind].detach().cpu().contiguous()
-    return tensors
+def _optimizer_tensors(model: Model, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+    return {
+        f"{name}.{kind}": optimizer.state[parameter][kind].detach().cpu().contiguous()
+        for name, parameter, optimizer in _parameters(model, optimizers)
+        for kind in _KINDS[type(optimizer)]
+    }
+
+
+def _parameters(model: Model, optimizers: Sequence[Optimizer]) -> Iterator[tuple[str, Tensor, Optimizer]]:
+    """Every parameter by name, with the optimizer that holds it."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                yield names[parameter], parameter, optimizer
 
 
 def _link(source: Path, target: Path) -> None:

@@ -23,7 +23,7 @@ from dokkai.settings import TrainSettings
 from dokkai.tasks import Task
 from dokkai.tasks.base import Batch
 from dokkai.training.checkpoints import load_checkpoint, save_checkpoint
-from dokkai.training.optimizer import create_optimizer, learning_rate, set_learning_rate
+from dokkai.training.optimizer import create_optimizers, learning_rate, set_learning_rate
 from dokkai.training.run_directory import RunDirectory
 
 _COMPILE_STEPS = 2000  # shorter runs on a CPU end before the half minute of compiling is won back
@@ -52,8 +52,8 @@ def train(
     SIGTERM, with a checkpoint written.
     """
     model, device, steps = pipeline.model, pipeline.device, len(batches)
-    optimizer = create_optimizer(model, settings)
-    state = load_checkpoint(run.path, model, optimizer) or {"step": 0, "tokens": 0, "seconds": 0.0}
+    optimizers = create_optimizers(model, settings)
+    state = load_checkpoint(run.path, model, optimizers) or {"step": 0, "tokens": 0, "seconds": 0.0}
     first = int(state["step"])
     if first:
         say(f"going on from step {first} of {steps}")
@@ -68,7 +68,7 @@ def train(
         progress.start_at(first)
         for step, micro_batches in _load(batches, first, settings.workers, device):
             torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout depends on the step, not on what came before
-            set_learning_rate(optimizer, learning_rate(step, steps, settings))
+            set_learning_rate(optimizers, learning_rate(step, steps, settings))
             model.train()
             try:
                 losses = _accumulate(forward, task, micro_batches, device, pipeline.precision)
@@ -78,8 +78,9 @@ def train(
                     "the result is the same"
                 ) from error
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm or math.inf)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            for optimizer in optimizers:
+                optimizer.step()
+            model.zero_grad(set_to_none=True)
             meter.count(micro_batches, losses, norm)
             done = step + 1
             if done % log_every == 0 or done == steps:
@@ -97,7 +98,7 @@ def train(
             if is_due or is_last or is_stopping:
                 meter.check(done)
                 pipeline.save(run.path)
-                save_checkpoint(run.path, done, model, optimizer, meter.state(), settings.keep_checkpoints)
+                save_checkpoint(run.path, done, model, optimizers, meter.state(), settings.keep_checkpoints)
                 saved = time.monotonic()
             if is_stopping and not is_last:
                 raise Interrupted(f"stopped at step {done} of {steps}; the same command goes on from there")

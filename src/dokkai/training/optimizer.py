@@ -1,22 +1,44 @@
-"""AdamW, and the course of its learning rate."""
+"""The optimizers of a run, and the course of their learning rate."""
+
+from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor
 
+from dokkai.model.device import has_fast_bf16
+from dokkai.model.heads import Model
 from dokkai.settings import TrainSettings
+from dokkai.training.muon import Muon
 
 
-def create_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW over all parameters; vectors (norms and biases) are not decayed, matrices are, embeddings included."""
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
-    return torch.optim.AdamW(
+def create_optimizers(model: Model, settings: TrainSettings) -> list[torch.optim.Optimizer]:
+    """One optimizer or two, which together hold every parameter.
+
+    Vectors (norms and biases) are not decayed; matrices are, embeddings included. With ``muon`` the matrices of the
+    layers go to Muon, the rest (embeddings, heads, vectors) to AdamW, at the same learning rate.
+    """
+    is_muon = settings.optimizer == "muon"
+    matrices: list[Tensor] = []
+    vectors: list[Tensor] = []
+    hidden: list[tuple[Tensor, int]] = []  # and how many matrices lie in it
+    for name, parameter in model.named_parameters():
+        if parameter.ndim < 2:
+            vectors.append(parameter)
+        elif is_muon and name.startswith("encoder.layers."):
+            hidden.append((parameter, 3 if name.endswith("qkv.weight") else 1))
+        else:
+            matrices.append(parameter)
+    adamw = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
         lr=settings.learning_rate,
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
         fused=True,
     )
+    if not hidden:
+        return [adamw]
+    dtype = torch.bfloat16 if has_fast_bf16(hidden[0][0].device) else torch.float32
+    return [adamw, Muon(hidden, settings.learning_rate, settings.weight_decay, dtype=dtype)]
 
 
 def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
@@ -30,7 +52,8 @@ def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
     return settings.learning_rate * (steps - step) / max(1, steps - warmup)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], rate: float) -> None:
     """Give all groups this rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
