@@ -8,16 +8,12 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from dokkai.errors import Interrupted, UserError, did_you_mean
-
-if TYPE_CHECKING:
-    from dokkai.tasks import Task
 
 # The base of typer's errors about arguments has no public name.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -197,15 +193,9 @@ def predict(
     device: Device = None,
 ) -> None:
     """Predict: JSON lines in, JSON lines out, in the same order, with ids and labels."""
-    from dokkai.pipeline import load
+    from dokkai.predicting import predict_lines
 
-    pipeline = load(run, device)
-    if pipeline.task is None:
-        raise UserError(f"{run}: a model without a task cannot predict; fine-tune it first")
-    for records in _blocks_of_records(file):
-        examples = [_parse(pipeline.task, record, number, file) for number, record in records]
-        for prediction in pipeline.predict(examples):
-            print(json.dumps(prediction, ensure_ascii=False))
+    predict_lines(run, file, device)
 
 
 @app.command(epilog="Example: dokkai embed runs/mini --layers -1,-2 < texts.txt > vectors.jsonl")
@@ -309,41 +299,6 @@ def _numbers(text: str, option: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise UserError(f"{option} takes whole numbers with commas between them, such as -1,-2, not '{text}'") from None
-
-
-def _blocks_of_records(file: str, size: int = 512) -> Iterator[list[tuple[int, dict[str, Any]]]]:
-    """Up to ``size`` JSON lines at a time, each with its number from 1: a stream may be endless."""
-    from dokkai.data.text import read_lines
-
-    block: list[tuple[int, dict[str, Any]]] = []
-    for number, line in enumerate(read_lines(file), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"{_name(file)} line {number}: not JSON ({error.msg}); one JSON object per line is needed"
-            ) from error
-        if not isinstance(record, dict):
-            raise UserError(f'{_name(file)} line {number}: not a JSON object; write one such as {{"text": "..."}}')
-        block.append((number, record))
-        if len(block) == size:
-            yield block
-            block = []
-    if block:
-        yield block
-
-
-def _parse(task: "Task", record: dict[str, Any], number: int, file: str) -> Any:
-    try:
-        return task.parse(record, number - 1)
-    except UserError as error:
-        raise UserError(f"{_name(file)}: {error}") from error
-
-
-def _name(file: str) -> str:
-    return "standard input" if file == "-" else file
 
 
 def _print_run(out: Path, as_json: bool) -> None:
