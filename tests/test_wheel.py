@@ -5,10 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
@@ -16,8 +18,7 @@ SMALL = ["model.shape=L2-H64", "model.max_position_embeddings=256", "train.steps
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The ``bin`` folder of a new environment: the wheel is installed, its dependencies are borrowed from here."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"  # a copy: what an earlier build left in the tree must not get into the wheel
     shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
@@ -25,16 +26,57 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, source)
     build = [sys.executable, "-m", "pip", "wheel", str(source), "--no-deps", "--no-build-isolation", "-q", "-w", "."]
     subprocess.run(build, cwd=folder, check=True, env=ENVIRONMENT)
-    (wheel,) = folder.glob("dokkai-*.whl")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
-    python = folder / "venv" / "bin" / "python"
-    libraries = sysconfig.get_path("purelib")
+    (built,) = folder.glob("dokkai-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module", params=["linked", pytest.param("downloaded", marks=pytest.mark.slow)])
+def installed(wheel: Path, request: pytest.FixtureRequest) -> Path:
+    """The ``bin`` folder of a new environment that holds the wheel and the dependencies it declares, nothing else.
+
+    ``linked``: pip installs the wheel, and links of this environment's packages stand for the declared ones.
+    ``downloaded``: pip fetches them, as for a user.
+    """
+    home = wheel.parent / request.param
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+    python = home / "bin" / "python"
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "-q", wheel]
+    if request.param == "downloaded":
+        subprocess.run([*install, "-c", ROOT / "constraints.txt"], check=True, env=ENVIRONMENT)
+        return home / "bin"
+    subprocess.run([*install, "--no-deps", "--no-index"], check=True, env=ENVIRONMENT)
     probe = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    home = Path(subprocess.run(probe, capture_output=True, text=True, check=True, env=ENVIRONMENT).stdout.strip())
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", wheel]
-    subprocess.run(install, check=True, env=ENVIRONMENT)
-    (home / "borrowed.pth").write_text(f"{libraries}\n")  # a plain path: editable installs in it are not followed
-    return folder / "venv" / "bin"
+    libraries = Path(subprocess.run(probe, capture_output=True, text=True, check=True, env=ENVIRONMENT).stdout.strip())
+    (own,) = distributions(name="dokkai", path=[str(libraries)])
+    for package in declared(own):
+        for place in {Path(str(file)).parts[0] for file in package.files or [] if ".." not in file.parts}:
+            if place != "__pycache__" and not (libraries / place).exists():
+                (libraries / place).symlink_to(Path(str(package.locate_file(place))))
+    return home / "bin"
+
+
+def declared(root: Distribution) -> list[Distribution]:
+    """What a package needs, and what that needs: without extras but those asked for, for this Python and system."""
+    found: dict[tuple[str, str], Distribution] = {}
+    queue = [(root, "")]
+    while queue:
+        package, extra = queue.pop()
+        for line in package.requires or []:
+            need = Requirement(line)
+            if need.marker is None or need.marker.evaluate({"extra": extra}):
+                for wanted in ("", *sorted(need.extras)):
+                    key = (canonicalize_name(need.name), wanted)
+                    if key not in found:
+                        found[key] = distribution(need.name)
+                        queue.append((found[key], wanted))
+    return list(found.values())
+
+
+def test_only_what_is_declared_is_there(installed: Path) -> None:
+    """Packages that the tests use and dokkai does not declare are missing, so a forgotten dependency would be, too."""
+    for name in ("pytest", "transformers", "hypothesis"):
+        found = subprocess.run([installed / "python", "-c", f"import {name}"], capture_output=True, env=ENVIRONMENT)
+        assert found.returncode != 0, f"{name} came along"
 
 
 def test_every_verb_runs_from_another_folder(installed: Path, tmp_path: Path) -> None:

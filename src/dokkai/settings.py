@@ -55,6 +55,10 @@ class PretrainingSettings(_Section):
         [128], min_length=1, description="sequence length of each phase, [128, 512] in the paper"
     )
     length_shares: list[float] = Field([1.0], min_length=1, description="share of the steps of each phase, [0.9, 0.1]")
+    batch_tokens: int | None = Field(
+        None, ge=8, description="tokens per update: short phases take more sequences; unset: train.batch_size sequences"
+    )
+    heldout_length: int | None = Field(None, ge=8, description="length of held-out sequences; unset: the first phase's")
     heldout_sequences: int = Field(2000, ge=1, description="most held-out sequences used by an evaluation")
 
     @model_validator(mode="after")
@@ -64,6 +68,8 @@ class PretrainingSettings(_Section):
             raise ValueError("task.length_shares must hold one share for each of task.lengths and add up to 1")
         if min(self.lengths) < 8:
             raise ValueError("task.lengths must be at least 8")
+        if self.batch_tokens is not None and self.batch_tokens < max(self.lengths):
+            raise ValueError(f"task.batch_tokens must be at least the longest of task.lengths, {max(self.lengths)}")
         return self
 
 

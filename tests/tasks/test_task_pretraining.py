@@ -114,6 +114,24 @@ def test_phases(tokenizer, corpus):
             batches[step]
 
 
+def test_tokens_per_update(tokenizer, corpus):
+    """With ``batch_tokens`` a short phase takes more sequences; together its updates still show each instance once."""
+    task = create(tokenizer, lengths=[16, 64], length_shares=[0.5, 0.5], batch_tokens=256, next_sentence=False)
+    batches = PretrainingBatches(task, corpus, 8, 999, 256, seed=0)
+    assert [batches[step][0]["input_ids"].shape for step in (0, 3, 4, 7)] == [(16, 16)] * 2 + [(4, 64)] * 2
+    shown = [tuple(row[0]) for step in range(4) for row in flat(batches[step])]
+    assert len(set(shown)) == len(shown) == 4 * 16
+
+
+def test_heldout_length(tokenizer, corpus):
+    short, long = (
+        create(tokenizer, lengths=[16, 64], length_shares=[0.5, 0.5], heldout_length=length, next_sentence=False)
+        for length in (None, 64)
+    )
+    assert {len(item.input_ids) for item in short.heldout(corpus)} == {16}
+    assert {len(item.input_ids) for item in long.heldout(corpus)} == {64}
+
+
 @pytest.mark.parametrize("shares", [[0.5, 0.4999995], [1.0, 0.0], [0.0, 1.0], [1 / 3, 2 / 3]])
 def test_every_step_has_a_phase(tokenizer, corpus, shares):
     steps = 4_000_000

@@ -7,6 +7,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dokkai.errors import UserError
+from dokkai.training.curves import draw_curves
 from dokkai.training.run_directory import RunDirectory
 
 SETTINGS = {"description": "a test", "train": {"seed": 0, "lengths": [64]}, "task": {"kind": "pretraining"}}
@@ -163,3 +164,28 @@ def test_line_that_cannot_be_written(stopped):
         (stopped / "metrics.jsonl").mkdir()
         with pytest.raises(UserError, match=r"cannot write to .*make room, then the same command goes on"):
             run.log(5, {"loss": 1.0})
+
+
+def test_what_came_before_a_start_from_bare_weights(stopped, tmp_path):
+    """Steps count on, over a second restart too; where the optimizer began anew is marked; a rerun adds nothing."""
+    with (stopped / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"step": 5, "los')  # cut off by a kill
+    for start, out in ((stopped, tmp_path / "second"), (tmp_path / "second", tmp_path / "third")):
+        for _ in range(2):
+            with RunDirectory(out, "pretrain", SETTINGS, SOURCES, start) as run:
+                run.start_at(0)
+                run.log(3, {"loss": 1.0})
+    lines = [json.loads(line) for line in (tmp_path / "third" / "earlier.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 4, 4, 7, 7]
+    assert [(line["step"], line["restart"]) for line in lines if "restart" in line] == [
+        (4, str(stopped)),
+        (7, str(tmp_path / "second")),
+    ]
+    draw_curves(tmp_path / "third")
+    assert (tmp_path / "third" / "curves.png").stat().st_size > 10_000
+
+
+def test_a_model_without_measurements_has_no_past(tmp_path):
+    with RunDirectory(tmp_path / "run", "pretrain", SETTINGS, SOURCES, tmp_path) as run:
+        run.start_at(0)
+    assert not (tmp_path / "run" / "earlier.jsonl").exists()

@@ -81,6 +81,10 @@ class Pretraining:
             return SentencePairs(corpus, self.vocabulary, length, settings.short_share, settings.random_next_share)
         return FullSequences(corpus, self.vocabulary, length)
 
+    def batch_size(self, length: int, otherwise: int) -> int:
+        """Sequences per update in a phase of this length: ``otherwise``, unless ``batch_tokens`` is set."""
+        return self.settings.batch_tokens // length if self.settings.batch_tokens else otherwise
+
     def masked(
         self, instances: Instances, index: int, length: int, rng: np.random.Generator, share: float | None = None
     ) -> MaskedSequence:
@@ -93,8 +97,8 @@ class Pretraining:
         return MaskedSequence(ids, item.token_type_ids, positions, originals, item.is_random_next)
 
     def heldout(self, corpus: Corpus) -> list[MaskedSequence]:
-        """At most ``heldout_sequences`` masked sequences of the first phase's length, the same in every run."""
-        length = self.settings.lengths[0]
+        """At most ``heldout_sequences`` masked sequences of one length, the same in every run."""
+        length = self.settings.heldout_length or self.settings.lengths[0]
         instances = self.instances(corpus, length)
         size = min(len(instances), self.settings.heldout_sequences)
         chosen = permutation(len(instances), _HELDOUT_SEED, 0, 0)[:size]
@@ -181,9 +185,10 @@ class PretrainingBatches:
     def __init__(
         self, task: Pretraining, corpus: Corpus, steps: int, batch_size: int, micro_batch_tokens: int, seed: int
     ) -> None:
-        self._task, self._steps, self._batch_size, self._seed = task, steps, batch_size, seed
+        self._task, self._steps, self._seed = task, steps, seed
         self._micro_batch_tokens = micro_batch_tokens
         self._lengths = task.settings.lengths
+        self._batch_sizes = [task.batch_size(length, batch_size) for length in self._lengths]
         self._phases = [task.instances(corpus, length) for length in self._lengths]
         shares = np.cumsum(task.settings.length_shares)
         self._phase_ends = [*(round(float(share) * steps) for share in shares[:-1]), steps]  # the sum may be 0.9999999
@@ -192,15 +197,15 @@ class PretrainingBatches:
         return self._steps
 
     def __getitem__(self, step: int) -> list[Batch]:
-        """The micro-batches of update ``step``; examples that count are ``batch_size`` in all."""
+        """The micro-batches of update ``step``; ``batch_size`` sequences in all, or ``batch_tokens`` tokens."""
         if not 0 <= step < self._steps:
             raise IndexError(step)
         phase = next(number for number, end in enumerate(self._phase_ends) if step < end)
         first_step = self._phase_ends[phase - 1] if phase else 0
         length, instances = self._lengths[phase], self._phases[phase]
-        features = []
-        for row in range(self._batch_size):
-            epoch, place = divmod((step - first_step) * self._batch_size + row, len(instances))
+        features, batch_size = [], self._batch_sizes[phase]
+        for row in range(batch_size):
+            epoch, place = divmod((step - first_step) * batch_size + row, len(instances))
             index = int(permutation(len(instances), self._seed, phase, epoch)[place])
             rng = generator(self._seed, "instances", phase, epoch, index)
             features.append(self._task.masked(instances, index, length, rng))

@@ -47,7 +47,7 @@ def pretrain(
     chosen = choose_device(device)
     pipeline = Pipeline(model, tokenizer, task, chosen, choose_precision(settings.train.precision, chosen))
     sources = {"data": corpus.fingerprint, "num_tokens": corpus.num_tokens, "init": str(init) if init else None}
-    run = RunDirectory(out, "pretrain", settings.model_dump(), sources)
+    run = RunDirectory(out, "pretrain", settings.model_dump(), sources, Path(init) if init else None)
     if run.is_finished:
         say(f"{out}: this run is finished already")
         return load(out, device)
@@ -58,15 +58,17 @@ def pretrain(
     batches = PretrainingBatches(
         task,
         corpus,
-        _num_steps(settings.train, len(task.instances(corpus, settings.task.lengths[0]))),
+        _num_steps(settings.train, task, corpus),
         settings.train.batch_size,
         settings.train.micro_batch_tokens,
         settings.train.seed,
     )
+    tokens = settings.task.batch_tokens
+    size = f"{tokens:,} tokens" if tokens else f"{settings.train.batch_size} sequences"
     shape = f"{model.config.num_hidden_layers} layers of {model.config.hidden_size}"
     say(
         f"pre-training {shape} ({count_parameters(model.config) / 1e6:.2f}M parameters) on "
-        f"{corpus.num_tokens:,} tokens, {len(batches):,} steps of {settings.train.batch_size} sequences, "
+        f"{corpus.num_tokens:,} tokens, {len(batches):,} steps of {size}, "
         f"{chosen.type} in {pipeline.precision}"
     )
     with run:
@@ -77,9 +79,16 @@ def pretrain(
     return pipeline
 
 
-def _num_steps(settings: TrainSettings, num_examples: int) -> int:
-    """Updates of a run: as set, or so many that each example is seen ``epochs`` times."""
-    return settings.steps or max(1, round(settings.epochs * num_examples / settings.batch_size))
+def _num_steps(settings: TrainSettings, task: Pretraining, corpus: Corpus) -> int:
+    """Updates of a run: as set, or so many that their instances make ``epochs``, over all phases."""
+    if settings.steps:
+        return settings.steps
+    phases = zip(task.settings.lengths, task.settings.length_shares, strict=True)
+    epochs_per_step = sum(
+        share * task.batch_size(length, settings.batch_size) / len(task.instances(corpus, length))
+        for length, share in phases
+    )
+    return max(1, round(settings.epochs / epochs_per_step))
 
 
 def _check_start(init: Path, tokenizer: Tokenizer, data: Path) -> None:

@@ -21,21 +21,29 @@ import torch
 from dokkai.errors import UserError
 from dokkai.files import is_unfinished, read_json, remove_unfinished, replacing, write_json
 from dokkai.progress import say
+from dokkai.training.curves import METRICS, draw_curves, take_over
 from dokkai.training.events import EventFile
 
 _RUN = "run.json"
-_METRICS = "metrics.jsonl"
 
 
 class RunDirectory:
     """Opened once per run; continues a run with the same settings, refuses one with others.
 
-    Nothing is written before ``start_at``: what fails earlier leaves no directory behind. ``with run:`` gives the
-    directory free at its end, for the next start in the same process too.
+    ``weights`` is the run whose weights this one starts from: the curves show what came before. Nothing is written
+    before ``start_at``: what fails earlier leaves no directory behind. ``with run:`` gives the directory free at its
+    end, for the next start in the same process too.
     """
 
-    def __init__(self, path: Path, command: str, settings: Mapping[str, Any], sources: Mapping[str, Any]) -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        path: Path,
+        command: str,
+        settings: Mapping[str, Any],
+        sources: Mapping[str, Any],
+        weights: Path | None = None,
+    ) -> None:
+        self.path, self._weights = Path(path), weights
         self._record: dict[str, Any] = {
             "command": command,
             "settings": dict(settings),
@@ -81,6 +89,8 @@ class RunDirectory:
         self._handle = self._lock()
         remove_unfinished(self.path)
         write_json(self.path / _RUN, self._record)
+        if self._weights is not None:
+            take_over(self._weights, self.path)
         self._forget_after(step)
         self._events = EventFile(self.path, step + 1)
 
@@ -88,7 +98,7 @@ class RunDirectory:
         """Append a line to ``metrics.jsonl`` and the same numbers to the TensorBoard events."""
         line = json.dumps({"step": step, "time": round(time.time(), 1), **values})
         try:
-            with (self.path / _METRICS).open("a", encoding="utf-8") as file:
+            with (self.path / METRICS).open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
             if self._events is not None:
                 self._events.write(step, values)
@@ -125,7 +135,7 @@ class RunDirectory:
         return handle
 
     def _forget_after(self, step: int) -> None:
-        path = self.path / _METRICS
+        path = self.path / METRICS
         if path.exists():
             lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
             with replacing(path) as temporary:
@@ -144,47 +154,6 @@ class RunDirectory:
         if old.get("versions") != self._record["versions"]:
             say(f"note: the run was started with other versions: {old.get('versions')}")
         self._record |= {name: old[name] for name in ("state", "metrics") if name in old}
-
-
-def draw_curves(run: Path) -> None:
-    """``curves.png``: every number of ``metrics.jsonl`` over the steps, training and held-out together."""
-    import matplotlib as mpl  # slow to import: only when there is something to draw
-    from matplotlib.figure import Figure
-
-    mpl.use("Agg")
-    series = _series(run / _METRICS)
-    panels: dict[str, list[str]] = {}
-    for name in series:
-        panels.setdefault("loss" if "loss" in name else name.removeprefix("heldout/"), []).append(name)
-    if not panels:
-        return
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.5 * columns, 3.2 * rows), layout="constrained")
-    for place, (title, names) in enumerate(panels.items()):
-        axes = figure.add_subplot(rows, columns, place + 1)
-        for name in names:
-            steps, values = series[name]
-            axes.plot(steps, values, label=name, marker="." if len(steps) < 30 else "", linewidth=1.2)
-        axes.set_title(title)
-        axes.set_xlabel("step")
-        axes.grid(alpha=0.3)
-        if len(names) > 1:
-            axes.legend(fontsize="small")
-    with replacing(run / "curves.png") as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
-
-
-def _series(path: Path) -> dict[str, tuple[list[int], list[float]]]:
-    series: dict[str, tuple[list[int], list[float]]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        values = json.loads(line)
-        for name, value in values.items():
-            if name not in ("step", "time"):
-                steps, points = series.setdefault(name, ([], []))
-                steps.append(values["step"])
-                points.append(value)
-    return series
 
 
 def _step_of(line: str) -> int:
