@@ -58,9 +58,6 @@ class PretrainingSettings(_Section):
     batch_tokens: int | None = Field(
         None, ge=8, description="tokens per update: short phases take more sequences; unset: train.batch_size sequences"
     )
-    random_positions: bool = Field(
-        False, description="short phases begin at a random position, so that those of the longest are learned too"
-    )
     heldout_length: int | None = Field(None, ge=8, description="length of held-out sequences; unset: the first phase's")
     heldout_sequences: int = Field(2000, ge=1, description="most held-out sequences used by an evaluation")
 

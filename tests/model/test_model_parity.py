@@ -92,19 +92,6 @@ def test_our_directory_opens_there(kind, tmp_path):
     assert_same(run_ours(ours.double(), batch), run_theirs(theirs.double(), batch), **EXACT)
 
 
-def test_positions_that_do_not_count_from_zero(tmp_path):
-    kind = "BertForPreTraining"
-    ours = our_model(kind, 4)
-    save_model(ours, tmp_path)
-    theirs = open_theirs(kind, tmp_path)
-    batch = padded_batch(4)
-    batch["position_ids"] = torch.arange(batch["input_ids"].shape[1]).expand_as(batch["input_ids"]).flip(1)
-    expected = run_theirs(theirs.double(), batch)
-    assert_same(run_ours(ours.double(), batch), expected, **EXACT)
-    plain = run_theirs(theirs, {name: part for name, part in batch.items() if name != "position_ids"})
-    assert not torch.allclose(plain["masked_lm"], expected["masked_lm"])
-
-
 @pytest.mark.parametrize("hidden_act", [name for name in ACTIVATIONS if name != "gelu"])
 @pytest.mark.parametrize("ours_first", [True, False])
 def test_activations(hidden_act, ours_first, tmp_path):

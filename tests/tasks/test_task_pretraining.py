@@ -123,21 +123,6 @@ def test_tokens_per_update(tokenizer, corpus):
     assert len(set(shown)) == len(shown) == 4 * 16
 
 
-def test_random_positions(tokenizer, corpus):
-    """All positions of the longest phase are reached; held-out sequences and the longest phase begin at 0."""
-    settings = {"lengths": [8, 32], "length_shares": [0.9, 0.1], "batch_tokens": 256, "next_sentence": False}
-    task = create(tokenizer, random_positions=True, **settings)
-    batches = PretrainingBatches(task, corpus, 20, 1, 256, seed=0)
-    places = torch.cat([batches[step][0]["position_ids"] for step in range(18)])
-    assert torch.equal(places - places[:, :1], torch.arange(8).expand(len(places), 8))
-    assert set(places[:, 0].tolist()) == set(range(25))
-    assert torch.equal(batches[19][0]["position_ids"], torch.arange(32).expand(8, 32))
-    heldout = task.collate(task.heldout(corpus)[:2], 8)
-    assert torch.equal(heldout["position_ids"], torch.arange(8).expand(2, 8))
-    plain = PretrainingBatches(create(tokenizer, **settings), corpus, 20, 1, 256, seed=0)[0][0]
-    assert "position_ids" not in plain and torch.equal(plain["input_ids"], batches[0][0]["input_ids"])
-
-
 def test_heldout_length(tokenizer, corpus):
     short, long = (
         create(tokenizer, lengths=[16, 64], length_shares=[0.5, 0.5], heldout_length=length, next_sentence=False)

@@ -38,13 +38,12 @@ class Embeddings(nn.Module):
         self.norm = nn.LayerNorm(D, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, input_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
-        """``(B, L)`` ids to ``(B, L, D)``; positions are counted from 0 unless they are given."""
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor) -> Tensor:
+        """``(B, L)`` ids to ``(B, L, D)``."""
         length = input_ids.shape[1]
         if length > self.position.num_embeddings:
             raise UserError(f"a sequence of {length} tokens; the model has {self.position.num_embeddings} positions")
-        places_LD = self.position.weight[:length] if position_ids is None else self.position(position_ids)
-        x_BLD = self.word(input_ids) + self.token_type(token_type_ids) + places_LD
+        x_BLD = self.word(input_ids) + self.token_type(token_type_ids) + self.position.weight[:length]
         out: Tensor = self.dropout(self.norm(x_BLD))
         return out
 
@@ -102,28 +101,18 @@ class Encoder(nn.Module):
         self.embeddings = Embeddings(config)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        token_type_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """All arguments ``(B, L)``, the mask 1 for tokens and 0 for padding; returns the last layer ``(B, L, D)``."""
-        for x_BLD in self.states(input_ids, token_type_ids, attention_mask, position_ids):
+        for x_BLD in self.states(input_ids, token_type_ids, attention_mask):
             last = x_BLD  # the states before it are let go
         return last
 
     def states(
-        self,
-        input_ids: Tensor,
-        token_type_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
+        self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None = None
     ) -> Iterator[Tensor]:
         """The embeddings' output and each layer's, first to last: ``num_hidden_layers + 1`` tensors ``(B, L, D)``."""
         mask_B11L = None if attention_mask is None else attention_mask[:, None, None, :].bool()
-        x_BLD = self.embeddings(input_ids, token_type_ids, position_ids)
+        x_BLD = self.embeddings(input_ids, token_type_ids)
         yield x_BLD
         for layer in self.layers:
             x_BLD = layer(x_BLD, mask_B11L)

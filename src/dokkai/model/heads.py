@@ -94,12 +94,9 @@ class Model(nn.Module):
         """Logits by head name.
 
         ``input_ids`` and ``token_type_ids`` ``(B, L)``; ``attention_mask`` ``(B, L)`` if there is padding;
-        ``position_ids`` ``(B, L)`` if they do not count from 0; ``masked_positions`` ``(M,)``, indices into the
-        flattened ``B * L``, for the masked-LM head.
+        ``masked_positions`` ``(M,)``, indices into the flattened ``B * L``, for the masked-LM head.
         """
-        x_BLD = self.encoder(
-            batch["input_ids"], batch["token_type_ids"], batch.get("attention_mask"), batch.get("position_ids")
-        )
+        x_BLD = self.encoder(batch["input_ids"], batch["token_type_ids"], batch.get("attention_mask"))
         logits = {}
         for name, head in self.heads.items():
             if isinstance(head, MaskedLMHead):

@@ -4,7 +4,7 @@ B batch · L sequence length · V vocabulary · M masked positions
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,6 @@ class MaskedSequence:
     originals: np.ndarray
     """``(m,)`` what stood there."""
     is_random_next: bool
-    first_position: int = 0
     example: int = 0
 
 
@@ -113,9 +112,7 @@ class Pretraining:
         return examples
 
     def collate(self, features: Sequence[MaskedSequence], length: int) -> Batch:
-        """Adds ``masked_positions`` and ``masked_labels`` ``(M,)``, M fixed by B and length, and what is set:
-        ``is_random_next`` ``(B,)``, ``position_ids`` ``(B, L)``.
-        """
+        """Adds ``masked_positions`` and ``masked_labels`` ``(M,)``, M fixed by B and length, and ``is_random_next``."""
         batch = pad(features, length, self._pad_id)
         if not self.settings.next_sentence and bool(batch["attention_mask"].all()):
             del batch["attention_mask"]  # full sequences: attention without a mask is faster
@@ -127,10 +124,6 @@ class Pretraining:
             labels[row, : len(item.originals)] = item.originals
         batch["masked_positions"] = torch.from_numpy(positions.reshape(-1))
         batch["masked_labels"] = torch.from_numpy(labels.reshape(-1))
-        if self.settings.random_positions:
-            batch["position_ids"] = torch.tensor([item.first_position for item in features])[:, None] + torch.arange(
-                length
-            )
         if self.settings.next_sentence:
             batch["is_random_next"] = torch.tensor([int(item.is_random_next) for item in features])
         return batch
@@ -215,10 +208,7 @@ class PretrainingBatches:
             epoch, place = divmod((step - first_step) * batch_size + row, len(instances))
             index = int(permutation(len(instances), self._seed, phase, epoch)[place])
             rng = generator(self._seed, "instances", phase, epoch, index)
-            item = self._task.masked(instances, index, length, rng)
-            if self._task.settings.random_positions:
-                item = replace(item, first_position=int(rng.integers(0, max(self._lengths) - length + 1)))
-            features.append(item)
+            features.append(self._task.masked(instances, index, length, rng))
         rows = max(1, self._micro_batch_tokens // length)
         parts = [features[start : start + rows] for start in range(0, len(features), rows)]
         return [self._task.collate(part, length) for part in parts]
