@@ -61,8 +61,26 @@ def trials(runs: list[dict]) -> str:
     return table(["run", "shape", "initializer_range", "learning rate", "masked", "steps", "held-out loss"], rows)
 
 
+def screens(runs: list[dict]) -> str:
+    """Short pre-trainings that differ in optimizer, lengths and positions; some were stopped before their end."""
+    head = ["run", "optimizer", "rate", "lengths", "tokens per step", "positions start as"]
+    head += ["last evaluation at step", "of", "held-out length", "held-out loss", "accuracy"]
+    rows = []
+    for run in runs:
+        model, task, train = (run["settings"][section] for section in ("model", "task", "train"))
+        last = run["heldout"][-1]
+        sizes = [task.get("batch_tokens") or train["batch_size"] * length for length in task["lengths"]]
+        cells = [run["run"], train.get("optimizer", "adamw"), f"{train['learning_rate']:g}"]
+        cells += [", ".join(map(str, task["lengths"])), ", ".join(f"{size:,}" for size in dict.fromkeys(sizes))]
+        cells += ["waves" if model["sinusoidal_positions"] else "drawn", f"{last['step']:,}", f"{train['steps']:,}"]
+        cells += [str(task.get("heldout_length") or task["lengths"][0])]
+        cells += [f"{last['heldout/masked_lm_loss']:.3f}", f"{last['heldout/masked_lm_accuracy']:.3f}"]
+        rows.append(cells)
+    return table(head, rows)
+
+
 def render(name: str) -> str:
-    """The table called ``FILE:KIND`` (curve, scores, trials)."""
+    """The table called ``FILE:KIND`` (curve, scores, screens, trials)."""
     file, kind = name.split(":")
     runs = json.loads((ROOT / "benchmarks" / "results" / f"{file}.json").read_text())["runs"]
     pretrained = [run for run in runs if run["command"] == "pretrain"]
@@ -70,7 +88,7 @@ def render(name: str) -> str:
         return curve(pretrained[0])
     if kind == "scores":
         return scores([run for run in runs if run["command"] == "finetune"])
-    return trials(pretrained)
+    return {"screens": screens, "trials": trials}[kind](pretrained)
 
 
 def fill(page: str) -> str:

@@ -123,6 +123,16 @@ def test_damaged_and_foreign_models(home, tmp_path):
     assert "config.json: the model configuration is not JSON" in fails(*predict)
 
 
+def test_a_vocabulary_does_not_replace_that_of_a_model(home, tmp_path):
+    shutil.copytree(home / "encoder", tmp_path / "model")
+    before = (tmp_path / "model" / "vocab.txt").read_bytes()
+    said = fails("vocab", EXAMPLES / "passages.txt", "--size", 512, "--out", tmp_path / "model")
+    assert "holds other files (" in said and "give --out a new directory" in said
+    assert (tmp_path / "model" / "vocab.txt").read_bytes() == before
+    for _ in range(2):  # the same place again is fine
+        works("vocab", EXAMPLES / "passages.txt", "--size", 512, "--out", tmp_path / "fresh")
+
+
 def test_a_vocabulary_of_another_model(home, tmp_path):
     model, other = tmp_path / "model", tmp_path / "vocab"
     shutil.copytree(home / "encoder", model)

@@ -11,11 +11,13 @@ import torch
 
 from dokkai import cli
 from dokkai.data.tables import Row
+from dokkai.doctor import examine
 from dokkai.errors import UserError
+from dokkai.files import read_json, write_json
 from dokkai.model.config import shape_config
 from dokkai.model.heads import Model
 from dokkai.pipeline import Pipeline, load
-from dokkai.settings import ClassificationSettings, PretrainingSettings, load_settings
+from dokkai.settings import ClassificationSettings, PretrainingSettings, QuestionAnsweringSettings, load_settings
 from dokkai.tasks import create_task
 from dokkai.tokenization import save_tokenizer
 from dokkai.training import loop
@@ -83,6 +85,46 @@ def test_a_saved_task_longer_than_the_model_is_refused(tokenizer, tmp_path):
     (tmp_path / "task.json").write_text(json.dumps(task))
     with pytest.raises(UserError, match=r"task.lengths is 64, but the model has 50 positions"):
         load(tmp_path, "cpu")
+
+
+def test_heldout_sequences_longer_than_the_model_are_refused(prepared, tmp_path):
+    words = ["model.shape=L1-H64", "model.max_position_embeddings=50", "task.lengths=[32]", "task.heldout_length=64"]
+    with pytest.raises(UserError, match=r"task.heldout_length is 64, but the model has 50 positions"):
+        pretrain("demo-pretrain", prepared, tmp_path / "run", words, device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_of_two_models(sorter):
+    task = json.loads((sorter / "task.json").read_text())
+    for change, message in (
+        ({"labels": ["one"]}, "task.json: 1 labels, but the weights have 2"),
+        ({"labels": None}, "task.json: 0 labels, but the weights have 2"),
+        ({"task": QuestionAnsweringSettings(max_length=32).model_dump()}, "the weights have no such head"),
+    ):
+        (sorter / "task.json").write_text(json.dumps(task | change))
+        with pytest.raises(UserError, match=message):
+            load(sorter, "cpu")
+
+
+def test_half_a_surrogate_pair_is_written_as_json_writes_it(tmp_path):
+    write_json(tmp_path / "a.json", {"label": "\ud800"})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"label": "\ud800"}
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5_000])
+def test_json_that_nobody_can_read(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(UserError, match=r"a\.json: the record is no JSON that can be read"):
+        read_json(tmp_path / "a.json", "record")
+
+
+def test_doctor_names_a_gpu_that_this_pytorch_cannot_use(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/nvidia-smi" if name == "nvidia-smi" else None)
+    missing = {item.name: item.install for item in examine() if not item.is_good}
+    assert missing["GPU"] == "pip install --force-reinstall torch"
+    assert missing["C++ compiler"].startswith("apt install g++ python3-dev")
 
 
 def test_columns_by_number():

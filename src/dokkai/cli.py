@@ -27,7 +27,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_PART = 1 << 23  # characters of a document that are held at a time
+
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
+JsonLines = Annotated[bool, typer.Option("--json", help="JSON lines: what this verb prints anyway")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="SECTION.KEY=VALUE", help="settings to change")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; unset: the best there is")]
 Texts = Annotated[list[str], typer.Argument(metavar="TEXT", help="text files (.gz .xz .zst too), or - for stdin")]
@@ -85,17 +88,16 @@ def vocab(
     as_json: AsJson = False,
 ) -> None:
     """Learn a WordPiece vocabulary from text."""
-    from dokkai.data.text import read_documents
+    from dokkai.data.text import read_parts
     from dokkai.files import replacing
-    from dokkai.tokenization import save_tokenizer, train_tokenizer
+    from dokkai.tokenization import TOKENIZER_FILES, save_tokenizer, train_tokenizer
 
-    lines = (line for document in read_documents(texts) for line in document)
+    if out.is_dir() and (others := sorted({path.name for path in out.iterdir()} - TOKENIZER_FILES)):
+        raise UserError(f"{out} holds other files ({others[0]}); give --out a new directory")
+    lines = (line for part, _ in read_parts(texts, _PART) for line in part)
     tokenizer = train_tokenizer(lines, size, not cased, min_frequency, tuple(special or ()))
-    if out.exists():
-        save_tokenizer(tokenizer, out)
-    else:
-        with replacing(out) as directory:  # all files or none
-            save_tokenizer(tokenizer, directory)
+    with replacing(out) as directory:  # all files or none
+        save_tokenizer(tokenizer, directory)
     facts = {"directory": str(out), "vocab_size": tokenizer.vocab_size, "lowercase": tokenizer.lowercase}
     _print_facts(facts, as_json)
 
@@ -191,6 +193,7 @@ def predict(
     run: Annotated[Path, typer.Argument(help="a model directory with a task")],
     file: Annotated[str, typer.Argument(help="JSON lines; - is stdin")] = "-",
     device: Device = None,
+    as_json: JsonLines = True,
 ) -> None:
     """Predict: JSON lines in, JSON lines out, in the same order, with ids and labels."""
     from dokkai.predicting import predict_lines
@@ -206,6 +209,7 @@ def embed(
     pooling: Annotated[str, typer.Option(help="mean or cls: a vector per text; none: one per token")] = "mean",
     out: Annotated[Path | None, typer.Option(help="write an .npy array instead of JSON lines")] = None,
     device: Device = None,
+    as_json: JsonLines = True,
 ) -> None:
     """Turn each line of text into a vector."""
     from dokkai.embedding import embed_lines

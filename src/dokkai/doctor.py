@@ -47,7 +47,8 @@ def examine() -> list[Finding]:
         compiler = next(path for path in map(shutil.which, ("g++", "clang++")) if path)
         findings.append(Finding("C++ compiler", compiler))
     else:
-        findings.append(Finding("C++ compiler", "none: no torch.compile on the CPU", False, "apt install g++"))
+        missing = "no compiler, or no headers of Python: no torch.compile on the CPU"
+        findings.append(Finding("C++ compiler", missing, False, "apt install g++ python3-dev (Debian, Ubuntu)"))
     for name, (purpose, install) in _PACKAGES.items():
         try:
             findings.append(Finding(name, f"{version(name)} ({purpose})"))
@@ -61,6 +62,9 @@ def _gpu() -> Finding:
 
     if not torch.cuda.is_available():
         is_cpu_build = torch.version.cuda is None
+        if is_cpu_build and shutil.which("nvidia-smi"):
+            line = "pip install --force-reinstall torch"
+            return Finding("GPU", "there is one of NVIDIA's, but this PyTorch is the CPU build", False, line)
         return Finding(
             "GPU", "none" + (" (this PyTorch is the CPU build)" if is_cpu_build else " that PyTorch can use")
         )

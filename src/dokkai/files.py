@@ -5,12 +5,15 @@ import json
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dokkai.errors import UserError
+
+_BLOCK = 1 << 24  # bytes read at once for a checksum
 
 
 @contextmanager
@@ -43,9 +46,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace ``path`` by a UTF-8 file with this text."""
+    """Replace ``path`` by a UTF-8 file with this text; half a surrogate pair is escaped, as JSON does."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
@@ -61,6 +64,8 @@ def read_json(path: Path, what: str) -> Any:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}; the {what} must be UTF-8 JSON") from error
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: the {what} is not JSON (line {error.lineno}: {error.msg})") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: the {what} is no JSON that can be read ({error})") from error
 
 
 def existing_file(path: Path) -> Path:
@@ -75,6 +80,15 @@ def existing_file(path: Path) -> Path:
     if path.is_file() and path.stat().st_size == 0:
         raise UserError(f"{path} is empty")
     return path
+
+
+def checksum(path: Path) -> int:
+    """CRC-32 of a file: notices accidents, not intent."""
+    value = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            value = zlib.crc32(block, value)
+    return value
 
 
 def remove(path: Path) -> None:

@@ -20,7 +20,7 @@ from dokkai.model.checkpoint import LoadReport, load_model, save_model
 from dokkai.model.device import autocast, choose_device, choose_precision
 from dokkai.model.heads import Model
 from dokkai.progress import Progress, say
-from dokkai.settings import ClassificationSettings, QuestionAnsweringSettings, TaskSettings
+from dokkai.settings import ClassificationSettings, PretrainingSettings, QuestionAnsweringSettings, TaskSettings
 from dokkai.tasks import QuestionAnswering, Task, create_task
 from dokkai.tasks.base import Batch
 from dokkai.tokenization import Tokenizer, load_tokenizer, save_tokenizer
@@ -76,15 +76,16 @@ class Pipeline:
             write_json(directory / TASK, task | {"tokenizer": self.tokenizer.fingerprint})
         save_model(self.model, directory, dtype, labels)
 
-    def predict(self, examples: Sequence[Any]) -> list[dict[str, Any]]:
-        """One prediction per example, in order."""
+    def predict(self, examples: Sequence[Any], features: Sequence[Any] | None = None) -> list[dict[str, Any]]:
+        """One prediction per example, in order; ``features`` saves encoding the examples once more."""
         task = self._task()
-        features = task.encode(examples, training=False)
+        if features is None:
+            features = task.encode(examples, training=False)
         return task.merge(examples, features, self._outputs(task, features))
 
-    def evaluate(self, examples: Sequence[Any]) -> dict[str, float]:
+    def evaluate(self, examples: Sequence[Any], features: Sequence[Any] | None = None) -> dict[str, float]:
         """The task's metrics on labelled examples."""
-        return self._task().score(examples, self.predict(examples))
+        return self._task().score(examples, self.predict(examples, features))
 
     def ask(self, question: str, text: str) -> Answer:
         """Read ``text`` and answer; UserError if the model was not fine-tuned for questions."""
@@ -183,6 +184,7 @@ def load(directory: str | Path, device: str | None = None, precision: str = "aut
     chosen = choose_device(device)
     task = _load_task(path, tokenizer) if (path / TASK).exists() else _guess_task(model, tokenizer, path)
     if task is not None:
+        _check_task(task, model, path)
         check_length(task, model)
     return Pipeline(model, tokenizer, task, chosen, choose_precision(precision, chosen), report)
 
@@ -205,13 +207,17 @@ def check_origin(path: Path, tokenizer: Tokenizer) -> None:
 
 def check_length(task: Task, model: Model) -> None:
     """UserError if the task's sequences are longer than the model's positions."""
-    lengths = getattr(task.settings, "lengths", None) or [task.settings.max_length]
-    if max(lengths) > model.config.max_position_embeddings:
-        name = "task.lengths" if hasattr(task.settings, "lengths") else "task.max_length"
-        raise UserError(
-            f"{name} is {max(lengths)}, but the model has {model.config.max_position_embeddings} positions; "
-            f"set {name} to at most that"
-        )
+    settings = task.settings
+    if isinstance(settings, PretrainingSettings):
+        lengths = {"task.lengths": max(settings.lengths), "task.heldout_length": settings.heldout_length or 0}
+    else:
+        lengths = {"task.max_length": settings.max_length}
+    for name, length in lengths.items():
+        if length > model.config.max_position_embeddings:
+            raise UserError(
+                f"{name} is {length}, but the model has {model.config.max_position_embeddings} positions; "
+                f"set {name} to at most that"
+            )
 
 
 def sentence_around(text: str, span: tuple[int, int]) -> tuple[int, int]:
@@ -243,7 +249,17 @@ def _load_task(path: Path, tokenizer: Tokenizer) -> Task:
         settings = adapter.validate_python(values["task"])
     except ValidationError as error:
         raise UserError(f"{path / TASK}: {error.errors()[0]['msg']}; written by another version of dokkai?") from error
-    return create_task(settings, tokenizer, tuple(values.get("labels", ())))
+    return create_task(settings, tokenizer, tuple(map(str, values.get("labels") or ())))
+
+
+def _check_task(task: Task, model: Model, path: Path) -> None:
+    """UserError unless the weights hold what the task reads: files of two models may have been mixed."""
+    if not set(task.heads) <= set(model.heads):
+        raise UserError(
+            f"{path / TASK}: {task.kind}, but the weights have no such head; are these files of two models?"
+        )
+    if "classification" in task.heads and len(task.labels) != model.num_labels:
+        raise UserError(f"{path / TASK}: {len(task.labels)} labels, but the weights have {model.num_labels}")
 
 
 def _guess_task(model: Model, tokenizer: Tokenizer, path: Path) -> Task | None:

@@ -42,6 +42,15 @@ def test_sentences_lose_nothing_but_spaces(line):
     assert "".join("".join(split_sentences(line)).split()) == "".join(line.split())
 
 
+@pytest.mark.parametrize("space", ["\u00a0", "\u202f", "\u3000", "\u2028", "\u0085"])
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_letters_before_other_spaces(space, language):
+    """The library panics on them; half a surrogate pair it cannot read at all."""
+    line = f"Blood of group A{space}. It is rare."
+    assert "".join(split_sentences(line, language)).replace(" ", "") == line.replace(" ", "")
+    assert split_sentences(f"So{space}it is. And \ud800 then.") == [f"So{space}it is.", "And \ud800 then."]
+
+
 def test_documents_become_arrays_and_empty_ones_are_counted():
     encoded = Encoder(Letters(), "en")([["Aab. Bc!", "?"], ["123"], ["xyz. 77. Abc. "]])
     assert encoded.tokens.dtype == np.uint16

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -144,6 +145,17 @@ def test_a_header_with_an_unknown_type(tmp_path):
         Shard.open(path)
 
 
+@pytest.mark.parametrize("name", ["num_tokens", "num_sentences", "num_documents"])
+def test_a_header_that_does_not_fit(tmp_path, name):
+    """A digit changed in the header, which the checksum does not cover, little enough to stay within the padding."""
+    path = write_documents(tmp_path / "a.shard", EXAMPLE)
+    data = path.read_bytes()
+    place = re.search(rb'"%s": (\d)' % name.encode(), data).start(1)
+    path.write_bytes(data[:place] + str(int(data[place : place + 1]) + 1).encode() + data[place + 1 :])
+    with pytest.raises(UserError, match=r"damaged|was cut or changed"):
+        Shard.open(path)
+
+
 def test_another_tokenizer(tmp_path):
     path = write_documents(tmp_path / "a.shard", EXAMPLE)
     message = r"made with another tokenizer \(ffffffffffff, not 000000000000\); use that one, or prepare the text again"
@@ -207,6 +219,9 @@ def test_what_is_no_prepared_directory(tmp_path):
         Corpus.open(tmp_path)
     (tmp_path / "unfinished").touch()
     with pytest.raises(UserError, match="its preparation has not finished; wait, or run the same command again"):
+        Corpus.open(tmp_path)
+    (tmp_path / "data.json").write_text('{"version": 1}')
+    with pytest.raises(UserError, match=r"data\.json: damaged .parts of it are missing.; prepare the text again"):
         Corpus.open(tmp_path)
     for text in ('{"version": 7}', "[]"):
         (tmp_path / "data.json").write_text(text)

@@ -271,13 +271,22 @@ def damage_state(folder):
     (folder / "state.json").write_text("{}", encoding="utf-8")
 
 
+def damage_checksums(folder):
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    (folder / "state.json").write_text(json.dumps(state | {"checksums": []}), encoding="utf-8")
+
+
 def damage_weights(folder):
     (folder / "model.safetensors").write_bytes(b"x" * 100)
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
-    [(damage_state, "not the state of a checkpoint"), (damage_weights, "damaged .its checksum differs.")],
+    [
+        (damage_state, "not the state of a checkpoint"),
+        (damage_checksums, "not the state of a checkpoint"),
+        (damage_weights, "damaged .its checksum differs."),
+    ],
 )
 def test_no_readable_checkpoint(small, tmp_path, damage, message):
     save(tmp_path, 1, *small)

@@ -7,6 +7,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dokkai.errors import UserError
+from dokkai.settings import Settings
 from dokkai.training.curves import draw_curves
 from dokkai.training.run_directory import RunDirectory
 
@@ -110,8 +111,41 @@ def test_other_versions_are_noted(stopped, capsys):
     path = stopped / "run.json"
     record = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(record | {"versions": {"dokkai": "0"}}), encoding="utf-8")
-    open_run(stopped)
+    with open_run(stopped) as run:
+        run.take()
     assert "note: the run was started with other versions: {'dokkai': '0'}" in capsys.readouterr().err
+
+
+def test_what_may_change_when_a_run_goes_on(stopped, capsys):
+    """How it is saved, and how much is in memory at a time: the way out when memory runs out late in a run."""
+    record = json.loads((stopped / "run.json").read_text(encoding="utf-8"))
+    record["settings"]["train"]["micro_batch_tokens"] = 64
+    (stopped / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    less = SETTINGS | {"train": SETTINGS["train"] | {"micro_batch_tokens": 32}}
+    with open_run(stopped, less) as run:
+        run.start_at(4)
+    assert capsys.readouterr().err == "note: train.micro_batch_tokens was 64, is 32\n"
+    assert json.loads((stopped / "run.json").read_text(encoding="utf-8"))["settings"] == less
+
+
+def test_a_setting_that_an_older_dokkai_did_not_know(tmp_path):
+    settings = Settings().model_dump()
+    old = {name: dict(part) if isinstance(part, dict) else part for name, part in settings.items()}
+    del old["train"]["optimizer"]
+    with open_run(tmp_path / "run", old) as run:
+        run.start_at(0)
+    open_run(tmp_path / "run", settings, SOURCES | {"checksum": 5})
+    with pytest.raises(UserError, match=r"train.optimizer was adamw, is muon"):
+        open_run(tmp_path / "run", settings | {"train": settings["train"] | {"optimizer": "muon"}})
+
+
+def test_another_process_that_ended_meanwhile(tmp_path):
+    """What the directory says is read again once it is ours."""
+    late = open_run(tmp_path / "run", SETTINGS | {"train": {"seed": 7}})
+    with open_run(tmp_path / "run") as first:
+        first.start_at(0)
+    with late, pytest.raises(UserError, match=r"train.seed was 0, is 7"):
+        late.start_at(0)
 
 
 def test_places_that_are_no_run(tmp_path):

@@ -1,7 +1,8 @@
 """Documents to sentences, and sentences to arrays of token ids."""
 
+import re
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,14 +14,18 @@ from dokkai.tokenization import Tokenizer
 
 _BATCH = 1 << 20  # characters that the tokenizer gets at once
 _LONGEST_TEXT = 100_000  # characters that the tokenizer gets as one string
+_OTHER_SPACE = re.compile(r"[^\S\x00-\x7f]|[\ud800-\udfff]")  # and halves of surrogate pairs, which Rust does not know
 
 
 def split_sentences(line: str, language: str = "en") -> list[str]:
     """Cut a line into its sentences, stripped, none empty; ``language`` is an ISO 639-1 code.
 
-    Rules and abbreviations are those of the library ``sentencex``, which treats a code it does not know as English.
+    Rules and abbreviations are those of the library ``sentencex``, which treats a code it does not know as English. It
+    is shown plain spaces in place of all others: behind a single letter those make it panic.
     """
-    return [sentence for piece in segment(language, line) if (sentence := piece.strip())]
+    shown = _OTHER_SPACE.sub(" ", line)
+    ends = [0, *accumulate(len(piece) for piece in segment(language, shown))]
+    return [sentence for begin, end in pairwise(ends) if (sentence := line[begin:end].strip())]
 
 
 class Encoded(NamedTuple):

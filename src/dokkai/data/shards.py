@@ -198,6 +198,7 @@ class Shard:
         self.path = path
         self.fingerprint = header.fingerprint
         self.vocab_size = header.vocab_size
+        self.checksum = header.checksum
         self.tokens, self.sentence_starts, self.document_starts = arrays
 
     @classmethod
@@ -228,9 +229,12 @@ class Shard:
         data = np.asarray(np.memmap(path, np.uint8, mode="r"))
         if verify and zlib.crc32(data[start:].data) != header.checksum:
             raise UserError(f"{path}: damaged (its checksum differs); prepare the text again")
-        return cls(
-            path, header, [data[begin:end].view(np.dtype(dtype).newbyteorder("<")) for begin, end, dtype in places]
-        )
+        arrays = [data[begin:end].view(np.dtype(dtype).newbyteorder("<")) for begin, end, dtype in places]
+        tokens, sentences, documents = arrays
+        ends = [sentences[0], sentences[-1], documents[0], documents[-1]]
+        if verify and ends != [0, len(tokens), 0, len(sentences) - 1]:
+            raise UserError(f"{path}: damaged (its header does not fit what follows); prepare the text again")
+        return cls(path, header, arrays)
 
 
 def _read_header(path: Path) -> tuple[_Header, int]:
@@ -269,6 +273,7 @@ class Corpus:
         self.vocab_size = shards[0].vocab_size
         self.tokenizer_directory = directory / TOKENIZER_NAME
         self.num_tokens = sum(len(shard.tokens) for shard in shards)
+        self.checksum = zlib.crc32(repr([shard.checksum for shard in shards]).encode())
         self.sentence_lengths = np.concatenate([np.diff(shard.sentence_starts).astype(np.int32) for shard in shards])
         self._firsts = [0]  # the number of the first sentence of each shard, and the total
         starts: list[NDArray[np.int64]] = []
@@ -332,4 +337,6 @@ def read_index(directory: Path) -> dict[str, Any]:
     version = index.get("version") if isinstance(index, dict) else None
     if version != VERSION:
         raise UserError(f"{directory}: data format {version}, this dokkai reads {VERSION}; prepare the text again")
+    if "fingerprint" not in index or not all(index.get("splits", {}).get(split) for split in SPLITS):
+        raise UserError(f"{directory / INDEX_NAME}: damaged (parts of it are missing); prepare the text again")
     return dict(index)

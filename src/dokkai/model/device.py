@@ -1,7 +1,9 @@
 """Which device computes, and in which precision."""
 
 import shutil
+import sysconfig
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import torch
 
@@ -50,5 +52,8 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
 
 
 def has_compiler(device: torch.device) -> bool:
-    """Whether torch.compile can work: on a CPU it needs a C++ compiler."""
-    return device.type == "cuda" or any(shutil.which(name) for name in ("g++", "clang++"))
+    """Whether torch.compile can work: on a CPU it needs a C++ compiler and the headers of Python."""
+    if device.type == "cuda":
+        return True
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    return headers.exists() and any(shutil.which(name) for name in ("g++", "clang++"))

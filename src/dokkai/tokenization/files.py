@@ -15,6 +15,8 @@ from dokkai.tokenization.tokenizer import SpecialTokens, Tokenizer
 from dokkai.tokenization.tokens import CONTINUATION
 from dokkai.tokenization.wordpiece import AddedWord, WordPieceBackend, WordPieceSettings, build_engine
 
+TOKENIZER_FILES = frozenset({"vocab.txt", "tokenizer.json", "tokenizer_config.json"})
+"""What ``save_tokenizer`` writes."""
 _UNLIMITED = 10**9  # Hugging Face writes 1e30 where a tokenizer has no limit
 _PLAIN_CLASSES = frozenset(
     f"{name}{fast}"

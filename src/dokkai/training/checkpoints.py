@@ -7,7 +7,6 @@ and the step, so there is no other state.
 
 import os
 import shutil
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from dokkai.errors import UserError
-from dokkai.files import existing_file, read_json, remove, remove_unfinished, replacing, write_json
+from dokkai.files import checksum, existing_file, read_json, remove, remove_unfinished, replacing, write_json
 from dokkai.model.checkpoint import WEIGHTS, load_tensors, save_tensors
 from dokkai.model.heads import Model
 from dokkai.model.names import from_foreign
@@ -30,7 +29,6 @@ _KINDS: dict[type[Optimizer], tuple[str, ...]] = {  # what an optimizer remember
     AdamW: ("step", "exp_avg", "exp_avg_sq"),
     Muon: ("momentum_buffer",),
 }
-_BLOCK = 1 << 24  # bytes read at once for a checksum
 
 
 def save_checkpoint(
@@ -46,7 +44,7 @@ def save_checkpoint(
         folder.mkdir()
         _link(run / WEIGHTS, folder / WEIGHTS)
         save_tensors(_optimizer_tensors(model, optimizers), folder / _OPTIMIZER)
-        checksums = {name: _checksum(folder / name) for name in (WEIGHTS, _OPTIMIZER)}
+        checksums = {name: checksum(folder / name) for name in (WEIGHTS, _OPTIMIZER)}
         write_json(folder / _STATE, state | {"step": step, "checksums": checksums})
     remove_unfinished(run / _FOLDER)
     found = checkpoints(run)
@@ -83,20 +81,13 @@ def checkpoints(run: Path) -> list[Path]:
 
 def _read_state(folder: Path) -> dict[str, Any]:
     state = read_json(folder / _STATE, "state of a checkpoint")
-    if not isinstance(state, dict) or not {"step", "tokens", "seconds", "checksums"} <= state.keys():
+    keys = {"step", "tokens", "seconds", "checksums"}
+    if not isinstance(state, dict) or not keys <= state.keys() or not isinstance(state["checksums"], dict):
         raise UserError(f"{folder / _STATE}: not the state of a checkpoint")
-    for name, checksum in state["checksums"].items():
-        if _checksum(existing_file(folder / name)) != checksum:
+    for name, wanted in state["checksums"].items():
+        if checksum(existing_file(folder / name)) != wanted:
             raise UserError(f"{folder / name}: damaged (its checksum differs)")
     return state
-
-
-def _checksum(path: Path) -> int:
-    checksum = 0
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            checksum = zlib.crc32(block, checksum)
-    return checksum
 
 
 def _restore(

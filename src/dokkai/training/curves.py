@@ -34,10 +34,8 @@ def draw_curves(run: Path) -> None:
 
     A run from bare weights shows those of the runs before it, too, with a dashed line where the optimizer began anew.
     """
-    import matplotlib as mpl  # slow to import: only when there is something to draw
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # slow to import: only when there is something to draw
 
-    mpl.use("Agg")
     earlier = _read(run / _EARLIER)
     restarts = [line["step"] for line in earlier if _RESTART in line]
     shift = _last_step(earlier)
@@ -70,7 +68,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         with contextlib.suppress(json.JSONDecodeError):  # a line cut off by a kill
-            lines.append(json.loads(line))
+            values = json.loads(line)
+            if isinstance(values, dict) and isinstance(values.get("step"), int):
+                lines.append(values)
     return lines
 
 

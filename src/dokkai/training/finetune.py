@@ -8,8 +8,10 @@ import numpy as np
 
 from dokkai.data.order import group_by_length, split_by_tokens
 from dokkai.errors import UserError
+from dokkai.files import checksum
 from dokkai.model.checkpoint import load_model
 from dokkai.model.device import choose_device, choose_precision
+from dokkai.model.encoder import start_positions_as_waves
 from dokkai.model.heads import Model
 from dokkai.pipeline import Pipeline, check_length, check_origin, load
 from dokkai.progress import say
@@ -44,6 +46,8 @@ def finetune(
         raise UserError(f"recipe '{recipe}' is for pre-training; use `dokkai pretrain`")
     if "shape" in settings.model.model_fields_set:
         raise UserError("model.shape cannot be set here: the shape is that of the model under --from; leave it away")
+    if settings.model.sinusoidal_positions and not random_weights:
+        raise UserError("model.sinusoidal_positions is for random weights; the model under --from has its positions")
     start, out = Path(start), Path(out)
     tokenizer = load_tokenizer(start)
     check_origin(start, tokenizer)
@@ -57,12 +61,15 @@ def finetune(
     )
     if random_weights:
         model = Model(model.config, task.heads, len(task.labels) or 2, settings.train.seed)
+        if settings.model.sinusoidal_positions:
+            start_positions_as_waves(model.encoder)
     check_length(task, model)
-    dev = task.read(Path(dev_path)) if dev_path else None
+    dev = task.read(Path(dev_path)) if dev_path else []
     chosen = choose_device(device)
     pipeline = Pipeline(model, tokenizer, task, chosen, choose_precision(settings.train.precision, chosen))
     sources: dict[str, Any] = {"from": str(start), "random_weights": random_weights, "train": str(train_path)}
     sources |= {"num_examples": len(examples), "dev": str(dev_path) if dev_path else None}
+    sources |= {"train_checksum": _checksum(train_path), "dev_checksum": _checksum(dev_path)}
     run = RunDirectory(out, "finetune", settings.model_dump(), sources)
     if run.is_finished:
         say(f"{out}: this run is finished already")
@@ -71,9 +78,16 @@ def finetune(
     say(f"from {start}: " + ("random weights" if random_weights else str(report) or "all weights"))
     say(f"fine-tuning on {len(examples):,} examples ({batches.num_features:,} sequences), {len(batches):,} steps")
     with run:
-        metrics = train(pipeline, task, batches, settings.train, run, (lambda: pipeline.evaluate(dev)) if dev else None)
+        dev_features = task.encode(dev, training=False)
+        evaluate = (lambda: pipeline.evaluate(dev, dev_features)) if dev else None
+        metrics = train(pipeline, task, batches, settings.train, run, evaluate)
         run.finish(metrics=metrics)
     return pipeline
+
+
+def _checksum(path: str | Path | None) -> int | None:
+    """Of the file as it lies there; a pipe can be read only once."""
+    return checksum(Path(path)) if path is not None and Path(path).is_file() else None
 
 
 class FeatureBatches:

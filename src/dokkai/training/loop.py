@@ -53,6 +53,7 @@ def train(
     """
     model, device, steps = pipeline.model, pipeline.device, len(batches)
     optimizers = create_optimizers(model, settings)
+    run.take()
     state = load_checkpoint(run.path, model, optimizers) or {"step": 0, "tokens": 0, "seconds": 0.0}
     first = int(state["step"])
     if first:
@@ -75,7 +76,7 @@ def train(
             except torch.OutOfMemoryError as error:
                 raise UserError(
                     f"out of memory on {device}; set train.micro_batch_tokens below {settings.micro_batch_tokens}: "
-                    "the result is the same"
+                    "the same run goes on, with the same examples"
                 ) from error
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm or math.inf)
             for optimizer in optimizers:
@@ -187,7 +188,7 @@ def _compiled(
     pays = task.kind == "pretraining" and (device.type == "cuda" or steps >= _COMPILE_STEPS)
     wanted = settings.compile == "on" or (settings.compile == "auto" and pays)
     if wanted and not has_compiler(device):
-        say("torch.compile needs a C++ compiler (Debian: apt install g++); going on without")
+        say("torch.compile needs a C++ compiler and Python's headers (see `dokkai doctor`); going on without")
         wanted = False
     return torch.compile(model, dynamic=False) if wanted else model
 

@@ -46,7 +46,12 @@ def pretrain(
     check_length(task, model)
     chosen = choose_device(device)
     pipeline = Pipeline(model, tokenizer, task, chosen, choose_precision(settings.train.precision, chosen))
-    sources = {"data": corpus.fingerprint, "num_tokens": corpus.num_tokens, "init": str(init) if init else None}
+    sources = {
+        "data": corpus.fingerprint,
+        "num_tokens": corpus.num_tokens,
+        "checksum": corpus.checksum,
+        "init": str(init) if init else None,
+    }
     run = RunDirectory(out, "pretrain", settings.model_dump(), sources, Path(init) if init else None)
     if run.is_finished:
         say(f"{out}: this run is finished already")

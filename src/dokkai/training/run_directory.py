@@ -4,6 +4,7 @@
 TensorBoard events, and the files of the model.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -21,10 +22,16 @@ import torch
 from dokkai.errors import UserError
 from dokkai.files import is_unfinished, read_json, remove_unfinished, replacing, write_json
 from dokkai.progress import say
+from dokkai.settings import parse_settings
 from dokkai.training.curves import METRICS, draw_curves, take_over
 from dokkai.training.events import EventFile
 
 _RUN = "run.json"
+_HARMLESS = {  # what may be another when a run goes on: the same examples give the same updates, dropout apart
+    f"train.{name}"
+    for name in ("micro_batch_tokens", "workers", "evaluate_every", "log_every", "save_every", "save_minutes")
+} | {"train.keep_checkpoints"}
+_LATER = ("sources.checksum", "sources.train_checksum", "sources.dev_checksum")  # older records have none
 
 
 class RunDirectory:
@@ -81,13 +88,19 @@ class RunDirectory:
         """The last metrics that were written down."""
         return dict(self._record["metrics"])
 
-    def start_at(self, step: int) -> None:
-        """Begin to measure at ``step``: lines of later steps, from a run that was killed, are dropped.
-
-        UserError if another process is at work in the directory.
-        """
+    def take(self) -> None:
+        """Keep other processes out of the directory from here on; UserError if one is at work in it."""
+        if self._handle is not None:
+            return
         self._handle = self._lock()
         remove_unfinished(self.path)
+        if (self.path / _RUN).exists():
+            for note in self._continue():  # again: another process may have begun or ended here meanwhile
+                say(f"note: {note}")
+
+    def start_at(self, step: int) -> None:
+        """Begin to measure at ``step``: lines of later steps, from a run that was killed, are dropped."""
+        self.take()
         write_json(self.path / _RUN, self._record)
         if self._weights is not None:
             take_over(self._weights, self.path)
@@ -141,19 +154,23 @@ class RunDirectory:
             with replacing(path) as temporary:
                 temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
-    def _continue(self) -> None:
+    def _continue(self) -> list[str]:
+        """Take over what the directory says of its run; returns what has changed and does no harm."""
         old = read_json(self.path / _RUN, "record of a run")
         if not isinstance(old, dict) or "settings" not in old:
             raise UserError(f"{self.path / _RUN}: not the record of a dokkai run; choose another --out")
-        changed = _differences(old, self._record)
+        differences = _differences(old, self._record)
+        changed = [words for name, words in differences.items() if name not in _HARMLESS]
         if changed:
             raise UserError(
                 f"{self.path} holds a run with other settings ({'; '.join(changed[:3])}); "
                 "choose another --out, or repeat its settings to continue it"
             )
-        if old.get("versions") != self._record["versions"]:
-            say(f"note: the run was started with other versions: {old.get('versions')}")
         self._record |= {name: old[name] for name in ("state", "metrics") if name in old}
+        notes = [words for name, words in differences.items() if name in _HARMLESS]
+        if old.get("versions") != self._record["versions"]:
+            notes.append(f"the run was started with other versions: {old.get('versions')}")
+        return notes
 
 
 def _step_of(line: str) -> int:
@@ -163,16 +180,23 @@ def _step_of(line: str) -> int:
         return sys.maxsize  # a line cut off by a kill
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """``name: old value -> new value`` for what differs in settings, sources or command."""
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """What differs in settings, sources or command, by name: "NAME was X, is Y".
+
+    Settings and checksums that an older dokkai did not write count as equal to their defaults, or to what is there now.
+    """
     before, after = (
         _flatten({key: record.get(key) for key in ("command", "settings", "sources")}) for record in (old, new)
     )
-    return [
-        f"{name.removeprefix('settings.')} was {before.get(name)}, is {after.get(name)}"
-        for name in sorted((before.keys() | after.keys()) - {"settings.description"})
-        if before.get(name) != after.get(name)
-    ]
+    with contextlib.suppress(UserError):
+        before = _flatten({"settings": parse_settings(old["settings"], _RUN).model_dump()}) | before
+    before = {name: after[name] for name in _LATER if name in after} | before
+    names = {name: name.removeprefix("settings.") for name in before.keys() | after.keys()}
+    return {
+        short: f"{short} was {before.get(name)}, is {after.get(name)}"
+        for name, short in sorted(names.items())
+        if before.get(name) != after.get(name) and short != "description"
+    }
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
