@@ -1,4 +1,4 @@
-"""Random texts that are hard for a tokenizer, the same for a seed: every plane, marks, controls, scripts, long words."""
+"""Random texts that are hard for a tokenizer, the same for a seed: every plane, marks, controls, long words."""
 
 import random
 import unicodedata

@@ -1,4 +1,4 @@
-"""How the release of 2018 prepares a text, and which characters of a text each character of the prepared one is from."""
+"""How the release of 2018 prepares a text, and where in a text each character of the prepared one comes from."""
 
 import string
 import unicodedata
