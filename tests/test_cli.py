@@ -54,7 +54,8 @@ def test_without_arguments_the_help_is_shown():
 
 def test_vocab_and_prepare_say_what_they_made(home, tmp_path):
     facts = json.loads(works("vocab", EXAMPLES / "passages.txt", "--size", 300, "--out", tmp_path / "v", "--json"))
-    assert facts == {"directory": str(tmp_path / "v"), "vocab_size": 320, "lowercase": True}
+    made = {"directory": str(tmp_path / "v"), "vocab_size": 320, "lowercase": True, "behaviour": "huggingface"}
+    assert facts == made
     words = ["--tokenizer", tmp_path / "v", "--out", tmp_path / "data", "--processes", 1, "--json"]
     assert json.loads(works("prepare", EXAMPLES / "passages.txt", *words))["num_documents"] > 0
 

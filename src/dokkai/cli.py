@@ -85,6 +85,9 @@ def vocab(
     cased: Annotated[bool, typer.Option("--cased", help="keep upper case and accents")] = False,
     min_frequency: Annotated[int, typer.Option(min=1, help="pairs seen less often are not joined")] = 2,
     special: Annotated[list[str] | None, typer.Option(help="an additional special token; may be repeated")] = None,
+    behaviour: Annotated[
+        str, typer.Option(help="cut text as the release of 2018 does (original), or as Hugging Face (huggingface)")
+    ] = "huggingface",
     as_json: AsJson = False,
 ) -> None:
     """Learn a WordPiece vocabulary from text."""
@@ -95,10 +98,15 @@ def vocab(
     if out.is_dir() and (others := sorted({path.name for path in out.iterdir()} - TOKENIZER_FILES)):
         raise UserError(f"{out} holds other files ({others[0]}); give --out a new directory")
     lines = (line for part, _ in read_parts(texts, _PART) for line in part)
-    tokenizer = train_tokenizer(lines, size, not cased, min_frequency, tuple(special or ()))
+    tokenizer = train_tokenizer(lines, size, not cased, min_frequency, tuple(special or ()), behaviour=behaviour)
     with replacing(out) as directory:  # all files or none
         save_tokenizer(tokenizer, directory)
-    facts = {"directory": str(out), "vocab_size": tokenizer.vocab_size, "lowercase": tokenizer.lowercase}
+    facts = {
+        "directory": str(out),
+        "vocab_size": tokenizer.vocab_size,
+        "lowercase": tokenizer.lowercase,
+        "behaviour": tokenizer.behaviour,
+    }
     _print_facts(facts, as_json)
 
 

@@ -13,7 +13,7 @@ from dokkai.files import existing_file, read_json, write_json, write_text
 from dokkai.progress import say
 from dokkai.tokenization.tokenizer import SpecialTokens, Tokenizer
 from dokkai.tokenization.tokens import CONTINUATION
-from dokkai.tokenization.wordpiece import AddedWord, WordPieceBackend, WordPieceSettings, build_engine
+from dokkai.tokenization.wordpiece import HUGGINGFACE, AddedWord, WordPieceBackend, WordPieceSettings, build_engine
 
 TOKENIZER_FILES = frozenset({"vocab.txt", "tokenizer.json", "tokenizer_config.json"})
 """What ``save_tokenizer`` writes."""
@@ -29,6 +29,7 @@ _SETTINGS = {  # dokkai's setting: its name in tokenizer_config.json, its name i
     "tokenize_chinese_chars": ("tokenize_chinese_chars", "handle_chinese_chars"),
     "clean_text": ("clean_text", "clean_text"),
 }
+_BEHAVIOUR = "dokkai_behaviour"  # a key of ours in tokenizer_config.json, which transformers ignores
 
 
 @dataclass
@@ -44,6 +45,7 @@ class _Found:
 def save_tokenizer(tokenizer: Tokenizer, directory: Path, model_max_length: int | None = None) -> None:
     """Write the three files so that ``transformers.AutoTokenizer`` opens them and gives the same ids.
 
+    One of the original behaviour says so under a key that ``transformers`` ignores: there, its ids are Hugging Face's.
     ``model_max_length``: the longest input of the model, in tokens, if another than the tokenizer knows.
     """
     backend, special = tokenizer.backend, tokenizer.special
@@ -59,6 +61,8 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path, model_max_length: int 
         **{f"{role}_token": token for role, token in special.roles().items()},
         "added_tokens_decoder": {str(tokenizer.id(token["content"])): token for token in added},
     }
+    if wordpiece.is_original:
+        config[_BEHAVIOUR] = wordpiece.behaviour
     if special.extra:
         config["additional_special_tokens"] = list(special.extra)
     limit = model_max_length or tokenizer.model_max_length
@@ -70,12 +74,16 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path, model_max_length: int 
     write_json(directory / "tokenizer_config.json", config)
 
 
-def load_tokenizer(directory: Path) -> Tokenizer:
+def load_tokenizer(directory: Path, behaviour: str | None = None) -> Tokenizer:
     """Read a tokenizer that dokkai or Hugging Face wrote: ``tokenizer.json``, else ``vocab.txt``.
 
     ``tokenizer_config.json`` is heeded if there is one; where it and ``tokenizer.json`` disagree it decides, as with
-    Hugging Face, and that is said. A bare ``vocab.txt`` that has upper-case letters counts as cased. UserError: no such
-    directory, no vocabulary in it, another kind of tokenizer, a required special token missing.
+    Hugging Face, and that is said. A bare ``vocab.txt`` that has upper-case letters counts as cased.
+
+    ``behaviour`` is "original" (the release of 2018) or "huggingface" (what ``transformers`` gives for the directory);
+    None means what the directory was saved with, or "huggingface" if that says nothing. UserError: no such directory,
+    no vocabulary in it, another kind of tokenizer, a required special token missing, no such behaviour, settings that
+    the original has not.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -88,11 +96,18 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     else:
         raise UserError(f"{directory} has no vocabulary: neither tokenizer.json nor vocab.txt is there")
     _apply_config(found, config, directory)
+    _apply_behaviour(found, str(config.get(_BEHAVIOUR) or HUGGINGFACE), behaviour, directory)
     special = _special_tokens(found, config, directory)
     vocabulary = _by_id(found.ids, directory)
-    wordpiece = WordPieceSettings(**found.settings)
+    try:
+        wordpiece = WordPieceSettings(**found.settings)
+    except UserError as error:
+        raise UserError(f"{directory}: {error}") from error
     hidden = special.all()
     words = [word for word in found.words if word.content not in hidden]
+    if words and wordpiece.is_original:
+        say(f"{directory}: the original behaviour does not look for {_named(words)} in a text before it cuts words")
+        words = []
     backend = WordPieceBackend(vocabulary, special.unk, hidden, wordpiece, words)
     limit = config.get("model_max_length")
     known = int(limit) if isinstance(limit, int | float) and limit < _UNLIMITED else None
@@ -196,6 +211,19 @@ def _apply_config(found: _Found, config: Mapping[str, Any], directory: Path) -> 
                 f"{found.settings[ours]}; the first counts"
             )
         found.settings[ours] = config[theirs]
+
+
+def _apply_behaviour(found: _Found, saved: str, asked: str | None, directory: Path) -> None:
+    behaviour = found.settings["behaviour"] = asked or saved
+    if behaviour != HUGGINGFACE or saved != HUGGINGFACE:
+        found.settings.pop("max_word_length", None)  # the longest word belongs to the behaviour
+    if behaviour != saved and saved != HUGGINGFACE:
+        say(f"{directory}: saved with the {saved} behaviour, opened with {behaviour}, as asked")
+
+
+def _named(words: list[AddedWord]) -> str:
+    rest = f" and {len(words) - 1} more added tokens" if len(words) > 1 else ""
+    return f"'{words[0].content}'{rest}"
 
 
 def _special_tokens(found: _Found, config: Mapping[str, Any], directory: Path) -> SpecialTokens:

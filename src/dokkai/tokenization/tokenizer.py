@@ -63,6 +63,11 @@ class Tokenizer:
         return self.backend.lowercase
 
     @property
+    def behaviour(self) -> str | None:
+        """Whose WordPiece this is: "original" (the release of 2018), "huggingface", or None for another kind."""
+        return self.backend.behaviour
+
+    @property
     def mask_token(self) -> str:
         """What stands for a missing word in ``mask_tokens``."""
         return self.special.mask

@@ -27,11 +27,13 @@ class Tokens:
 class Backend(ABC):
     """How one kind of tokenizer cuts text. ``words`` and ``pieces`` are enough; the rest may be overridden for speed.
 
-    ``vocabulary`` holds the token of each id; ``lowercase`` says whether the ids ignore case.
+    ``vocabulary`` holds the token of each id; ``lowercase`` says whether the ids ignore case; ``behaviour`` says whose
+    WordPiece it follows, "original" or "huggingface", and is None for what is no WordPiece.
     """
 
     vocabulary: Sequence[str]
     lowercase: bool
+    behaviour: str | None = None
 
     @abstractmethod
     def words(self, text: str) -> list[Span]:

@@ -2,18 +2,24 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import pre_tokenizers, trainers
+from tokenizers import trainers
 
 from dokkai.errors import UserError
 from dokkai.progress import Progress, say
 from dokkai.tokenization.tokenizer import SpecialTokens, Tokenizer
 from dokkai.tokenization.tokens import CONTINUATION
-from dokkai.tokenization.wordpiece import WordPieceBackend, WordPieceSettings, build_engine, without_surrogates
+from dokkai.tokenization.wordpiece import (
+    HUGGINGFACE,
+    WordPieceBackend,
+    WordPieceSettings,
+    build_engine,
+    without_surrogates,
+)
 
 _MULTIPLE = 64  # an embedding table of this many rows is fast on every device
 _BATCH = 1 << 20  # characters handed on at a time
@@ -26,6 +32,7 @@ def train_tokenizer(
     min_frequency: int = 2,
     special_tokens: Sequence[str] = (),
     limit_alphabet: int = 1000,
+    behaviour: str = HUGGINGFACE,
 ) -> Tokenizer:
     """Learn ``size`` entries, rounded up to a multiple of 64, from lines of text.
 
@@ -34,13 +41,14 @@ def train_tokenizer(
     frequent characters, the same as ``##`` pieces where a word can go on with them, and the pieces learned; a pair
     seen less than ``min_frequency`` times is not joined. Too little text fills the last places up to a multiple of 64
     with [unused0], [unused1], ... The texts are read twice: a generator is copied to a temporary file meanwhile.
-    UserError: no text, an empty special token, a ``size`` too small for special tokens and alphabet.
+    ``behaviour``: text is cut and prepared as by the release of 2018 ("original") or by Hugging Face ("huggingface").
+    UserError: no text, an empty special token, a ``size`` too small for special tokens and alphabet, no such behaviour.
     """
     special = _special(special_tokens)
     rounded = _round_up(size)
     if rounded != size:
         say(f"vocabulary size {size} rounded up to {rounded}, a multiple of {_MULTIPLE}")
-    wordpiece = WordPieceSettings(lowercase=lowercase)
+    wordpiece = WordPieceSettings(lowercase=lowercase, behaviour=behaviour)
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as copy:
         again = copy if iter(texts) is texts else None
         counts = _count_characters(texts, wordpiece, again)
@@ -76,25 +84,33 @@ def _unused(vocabulary: Sequence[str], count: int) -> list[str]:
     return [name for name in names if name not in taken][:count]
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+def _batches(texts: Iterable[str], wordpiece: WordPieceSettings) -> Iterator[list[str]]:
+    """The texts a million characters at a time; for the original behaviour prepared: the engine cannot do that."""
+    normalize = wordpiece.normalizer().normalize_str if wordpiece.is_original else None
     batch: list[str] = []
     length = 0
     for text in texts:
         batch.append(text)
         length += len(text)
         if length >= _BATCH:
-            yield without_surrogates(batch)
+            yield _prepared(batch, normalize)
             batch, length = [], 0
     if batch:
-        yield without_surrogates(batch)
+        yield _prepared(batch, normalize)
+
+
+def _prepared(batch: list[str], normalize: Callable[[str], str] | None) -> list[str]:
+    batch = without_surrogates(batch)
+    return [normalize(text) for text in batch] if normalize else batch
 
 
 def _count_characters(texts: Iterable[str], wordpiece: WordPieceSettings, copy: IO[str] | None) -> Counter[str]:
     # Counted by code point in bulk, then normalized once per distinct character: WordPiece's normalization looks at
-    # one character at a time (but for the order of combining marks, which changes no count).
+    # one character at a time (but for the order of combining marks, which changes no count). What the original does
+    # with a capital sigma depends on its neighbours, but there the texts are prepared already.
     totals: NDArray[np.int64] = np.zeros(0x110000, dtype=np.int64)
     with Progress("counting characters", unit="characters") as progress:
-        for batch in _batches(texts):
+        for batch in _batches(texts, wordpiece):
             joined = "\n".join(batch)
             counts = np.bincount(np.frombuffer(joined.encode("utf-32-le"), dtype=np.uint32))
             totals[: len(counts)] += counts
@@ -138,7 +154,7 @@ def _alphabet(counts: Counter[str], wordpiece: WordPieceSettings, limit: int) ->
             f"{len(by_frequency) - limit} of {len(by_frequency)} characters are too rare for the alphabet of {limit}; "
             f"their words ({share:.3%} of the characters) become [UNK]"
         )
-    normalizer, cutter = wordpiece.normalizer(), pre_tokenizers.BertPreTokenizer()
+    normalizer, cutter = wordpiece.normalizer(), wordpiece.cutter()
     continuing = [c for c in kept if len(cutter.pre_tokenize_str(normalizer.normalize_str("a" + c))) == 1]
     return kept + [CONTINUATION + character for character in continuing]
 
@@ -149,7 +165,7 @@ def _learn(
     # The trainer of `tokenizers` numbers "##" characters, and breaks ties between characters, in the order of a hash
     # table that changes from run to run, and so learns other pieces each time. Given all single characters in a fixed
     # order as "special" tokens, and none to choose itself (limit_alphabet=0), it is deterministic.
-    engine = build_engine({"[UNK]": 0}, "[UNK]", wordpiece)
+    engine = build_engine({"[UNK]": 0}, "[UNK]", wordpiece, prepared=wordpiece.is_original)
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
         min_frequency=min_frequency,
@@ -159,12 +175,12 @@ def _learn(
         show_progress=False,
     )
     with Progress("learning the vocabulary", unit="characters") as progress:
-        engine.train_from_iterator(_counted(texts, progress), trainer)
+        engine.train_from_iterator(_counted(texts, wordpiece, progress), trainer)
     ids = engine.get_vocab()
     return sorted(ids, key=ids.__getitem__)
 
 
-def _counted(texts: Iterable[str], progress: Progress) -> Iterator[list[str]]:
-    for batch in _batches(texts):
+def _counted(texts: Iterable[str], wordpiece: WordPieceSettings, progress: Progress) -> Iterator[list[str]]:
+    for batch in _batches(texts, wordpiece):
         yield batch
         progress.advance(sum(map(len, batch)))
