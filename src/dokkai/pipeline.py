@@ -69,12 +69,16 @@ class Pipeline:
     def save(self, directory: Path, dtype: torch.dtype | None = None) -> None:
         """Write a directory that ``load`` and ``transformers`` open; ``dtype`` converts the weights."""
         directory.mkdir(parents=True, exist_ok=True)
-        labels = self.task.labels if self.task else ()
         save_tokenizer(self.tokenizer, directory, self.model.config.max_position_embeddings)
         if self.task is not None:
-            task = {"task": self.task.settings.model_dump(), "labels": list(labels)}
-            write_json(directory / TASK, task | {"tokenizer": self.tokenizer.fingerprint})
-        save_model(self.model, directory, dtype, labels)
+            self.save_task(directory)
+        save_model(self.model, directory, dtype, self.task.labels if self.task else ())
+
+    def save_task(self, directory: Path) -> None:
+        """Write the settings of the task only, into a model directory that has the rest."""
+        task = self._task()
+        values = {"task": task.settings.model_dump(), "labels": list(task.labels)}
+        write_json(directory / TASK, values | {"tokenizer": self.tokenizer.fingerprint})
 
     def predict(self, examples: Sequence[Any]) -> list[dict[str, Any]]:
         """One prediction per example, in order."""
