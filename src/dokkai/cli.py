@@ -201,14 +201,22 @@ def embed(
     run: Annotated[Path, typer.Argument(help="a model directory")],
     file: Annotated[str, typer.Argument(help="one text per line; - is stdin")] = "-",
     layers: Annotated[str, typer.Option(help="layers to concatenate: -1 is the last, 0 the embeddings")] = "-1",
-    pooling: Annotated[str, typer.Option(help="mean or cls: a vector per text; none: one per token")] = "mean",
+    pooling: Annotated[
+        str | None, typer.Option(help="mean (if unset) or cls: a vector per text; none: one per token")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="write an .npy array instead of JSON lines")] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="dokkai, or google: the lines of extract_features.py")
+    ] = "dokkai",
+    max_length: Annotated[
+        int | None, typer.Option(min=3, help="tokens to keep of a line; unset: all the model reads; google: 128")
+    ] = None,
     device: Device = None,
 ) -> None:
     """Turn each line of text into a vector."""
     from dokkai.embedding import embed_lines
 
-    embed_lines(run, file, _numbers(layers, "--layers"), pooling, out, device)
+    embed_lines(run, file, _numbers(layers, "--layers"), pooling, out, device, form, max_length)
 
 
 @app.command(epilog="Example: dokkai recipes --json")
