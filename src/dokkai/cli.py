@@ -174,26 +174,24 @@ def finetune(
     _print_run(out, as_json)
 
 
-@app.command(epilog="Example: dokkai evaluate runs/reader dev.json --predictions predictions.json")
+@app.command(epilog="Example: dokkai evaluate runs/reader dev.json --squad-files answers")
 def evaluate(
     run: Annotated[Path, typer.Argument(help="a model directory with a task")],
     file: Annotated[Path, typer.Argument(help="labelled examples, or what `dokkai prepare` wrote")],
     predictions: Annotated[Path | None, typer.Option(help="write the predictions to this JSON file")] = None,
+    squad_files: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="write the files that SQuAD's official scripts read")
+    ] = None,
+    set_threshold: Annotated[
+        bool, typer.Option("--set-threshold", help="keep the null threshold with the best F1 in the model")
+    ] = False,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a model with the standard metrics of its task."""
-    from dokkai.files import write_json
-    from dokkai.pipeline import load
+    from dokkai.evaluating import evaluate_file
 
-    pipeline = load(run, device)
-    if pipeline.task is None:
-        raise UserError(f"{run}: a model without a task cannot be evaluated; fine-tune it first")
-    examples = pipeline.task.read(file)
-    found = pipeline.predict(examples)
-    if predictions is not None:
-        write_json(predictions, found)
-    _print_facts(pipeline.task.score(examples, found), as_json)
+    _print_facts(evaluate_file(run, file, predictions, squad_files, set_threshold, device), as_json)
 
 
 @app.command(epilog="Example: dokkai predict runs/reader < questions.jsonl > answers.jsonl")
@@ -214,15 +212,23 @@ def embed(
     run: Annotated[Path, typer.Argument(help="a model directory")],
     file: Annotated[str, typer.Argument(help="one text per line; - is stdin")] = "-",
     layers: Annotated[str, typer.Option(help="layers to concatenate: -1 is the last, 0 the embeddings")] = "-1",
-    pooling: Annotated[str, typer.Option(help="mean or cls: a vector per text; none: one per token")] = "mean",
+    pooling: Annotated[
+        str | None, typer.Option(help="mean (if unset) or cls: a vector per text; none: one per token")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="write an .npy array instead of JSON lines")] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="dokkai, or google: the lines of extract_features.py")
+    ] = "dokkai",
+    max_length: Annotated[
+        int | None, typer.Option(min=3, help="tokens to keep of a line; unset: all the model reads; google: 128")
+    ] = None,
     device: Device = None,
     as_json: JsonLines = True,
 ) -> None:
     """Turn each line of text into a vector."""
     from dokkai.embedding import embed_lines
 
-    embed_lines(run, file, _numbers(layers, "--layers"), pooling, out, device)
+    embed_lines(run, file, _numbers(layers, "--layers"), pooling, out, device, form, max_length)
 
 
 @app.command(epilog="Example: dokkai recipes --json")

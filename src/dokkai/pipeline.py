@@ -3,7 +3,7 @@
 B batch · L sequence length · D hidden size
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,10 +22,17 @@ from dokkai.model.heads import Model
 from dokkai.progress import Progress, say
 from dokkai.settings import ClassificationSettings, PretrainingSettings, QuestionAnsweringSettings, TaskSettings
 from dokkai.tasks import QuestionAnswering, Task, create_task
-from dokkai.tasks.base import Batch
-from dokkai.tokenization import Tokenizer, load_tokenizer, save_tokenizer
+from dokkai.tasks.base import Batch, pad
+from dokkai.tokenization import Encoding, Tokenizer, load_tokenizer, save_tokenizer
 
 TASK = "task.json"
+POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": lambda x_LD: x_LD.mean(0),
+    "cls": lambda x_LD: x_LD[0].copy(),  # a view would keep the whole batch in memory
+    "none": lambda x_LD: x_LD,
+}
+"""From the vectors of all tokens ``(L, n)`` of a text to what stands for it."""
+
 _BATCH_TOKENS = 8192  # of one forward pass, padding included
 _PADDING = 32  # lengths are rounded up to a multiple of this: few shapes, little waste
 _SPARE_ROWS = 128  # a vocabulary may be padded up to a round number of embedding rows
@@ -69,12 +76,16 @@ class Pipeline:
     def save(self, directory: Path, dtype: torch.dtype | None = None) -> None:
         """Write a directory that ``load`` and ``transformers`` open; ``dtype`` converts the weights."""
         directory.mkdir(parents=True, exist_ok=True)
-        labels = self.task.labels if self.task else ()
         save_tokenizer(self.tokenizer, directory, self.model.config.max_position_embeddings)
         if self.task is not None:
-            task = {"task": self.task.settings.model_dump(), "labels": list(labels)}
-            write_json(directory / TASK, task | {"tokenizer": self.tokenizer.fingerprint})
-        save_model(self.model, directory, dtype, labels)
+            self.save_task(directory)
+        save_model(self.model, directory, dtype, self.task.labels if self.task else ())
+
+    def save_task(self, directory: Path) -> None:
+        """Write the settings of the task only, into a model directory that has the rest."""
+        task = self._task()
+        values = {"task": task.settings.model_dump(), "labels": list(task.labels)}
+        write_json(directory / TASK, values | {"tokenizer": self.tokenizer.fingerprint})
 
     def predict(self, examples: Sequence[Any], features: Sequence[Any] | None = None) -> list[dict[str, Any]]:
         """One prediction per example, in order; ``features`` saves encoding the examples once more."""
@@ -129,25 +140,33 @@ class Pipeline:
         [SEP] included. Layer 0 is the embeddings' output, -1 the last layer; layers are concatenated. Texts longer
         than the model are cut, and counted on standard error.
         """
-        num_states = self.model.config.num_hidden_layers + 1
-        if not layers or any(not -num_states <= layer < num_states for layer in layers):
-            raise UserError(f"layers go from {-num_states} to {num_states - 1}, not {list(layers)}")
         most = self.model.config.max_position_embeddings
         items = [self.tokenizer.assemble(tokens, None, most) for tokens in self.tokenizer.tokens_batch(texts)]
         if num_cut := sum(item.num_truncated > 0 for item in items):
             say(f"{num_cut} of {len(items)} texts are cut to the {most} tokens that the model reads")
         vectors: list[np.ndarray] = [np.empty(0)] * len(items)
+        for index, x_LD in self.states(items, layers):
+            vectors[index] = POOLINGS[pooling](x_LD)
+        return vectors
+
+    def states(self, items: Sequence[Encoding], layers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """For each input, the longest first, its index and the outputs of the layers, ``(L, len(layers) * D)`` float32.
+
+        Layers are those of ``embed``. UserError if the model has no such layer.
+        """
+        num_states = self.model.config.num_hidden_layers + 1
+        if not layers or any(not -num_states <= layer < num_states for layer in layers):
+            raise UserError(f"layers go from {-num_states} to {num_states - 1}, not {list(layers)}")
+        self.model.eval()
         for indices, length in _batches([len(item) for item in items]):
-            batch = _pad([items[i].input_ids for i in indices], min(length, most), self.tokenizer.pad_id)
+            most = min(length, self.model.config.max_position_embeddings)
+            batch = pad([items[i] for i in indices], most, self.tokenizer.pad_id)
             with torch.inference_mode(), autocast(self.device, self.precision):
-                self.model.eval()
                 moved = {name: part.to(self.device) for name, part in batch.items()}
                 states = list(self.model.encoder.states(**moved))
             x_BLD = torch.cat([states[layer].float() for layer in layers], dim=-1).cpu().numpy()
             for row, index in enumerate(indices):
-                x_LD = x_BLD[row, : len(items[index])]
-                vectors[index] = {"mean": x_LD.mean(0), "cls": x_LD[0], "none": x_LD}[pooling]
-        return vectors
+                yield index, x_BLD[row, : len(items[index])]
 
     def _task(self) -> Task:
         if self.task is None:
@@ -288,12 +307,3 @@ def _batches(lengths: Sequence[int]) -> Iterator[tuple[list[int], int]]:
         rows = max(1, _BATCH_TOKENS // length)
         yield order[start : start + rows], length
         start += rows
-
-
-def _pad(rows: Sequence[Sequence[int]], length: int, pad_id: int) -> Batch:
-    input_ids = torch.full((len(rows), length), pad_id)
-    attention_mask = torch.zeros((len(rows), length), dtype=torch.long)
-    for number, row in enumerate(rows):
-        input_ids[number, : len(row)] = torch.tensor(row)
-        attention_mask[number, : len(row)] = 1
-    return {"input_ids": input_ids, "token_type_ids": torch.zeros_like(input_ids), "attention_mask": attention_mask}

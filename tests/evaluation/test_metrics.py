@@ -1,6 +1,7 @@
 """Scores against numbers worked out by hand and against what the official SQuAD script printed."""
 
 import json
+import random
 import subprocess
 import sys
 import warnings
@@ -102,6 +103,20 @@ def test_best_threshold_by_hand():
 def test_best_threshold_may_be_to_answer_nothing():
     best = best_null_threshold({"a": [], "b": ["x"]}, {"a": "y", "b": "y"}, {"a": 0.1, "b": 0.2, "other file": 0.0})
     assert best == {"best_exact": 50, "best_exact_thresh": 0.0, "best_f1": 50, "best_f1_thresh": 0.0}
+
+
+def test_best_threshold_beside_every_threshold():
+    """On random questions without ties: no threshold gives more than the best one."""
+    generator = random.Random(5)
+    for _ in range(30):
+        ids = [f"q{number}" for number in range(25)]
+        answers = {name: generator.choice([[], ["x y"], ["x", "z"]]) for name in ids}
+        predictions = {name: generator.choice(["x", "x y", "z", ""]) for name in ids}
+        odds = {name: generator.uniform(-9, 9) for name in ids}
+        best = best_null_threshold(answers, predictions, odds)
+        tried = [squad_scores(answers, predictions, odds, value) for value in (-10.0, *odds.values())]
+        for name in ("exact", "f1"):
+            assert best[f"best_{name}"] == pytest.approx(max(scores[name] for scores in tried))
 
 
 def test_missing_predictions_are_counted():

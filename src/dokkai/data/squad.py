@@ -1,14 +1,15 @@
-"""Reading questions in the JSON layout of SQuAD 1.1 and 2.0, which JaQuAD and many others share."""
+"""Questions in the JSON layout of SQuAD 1.1 and 2.0, which JaQuAD and many others share, and files of answers."""
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dokkai.data.text import read_lines
 from dokkai.errors import UserError
+from dokkai.files import write_text
 
 _T = TypeVar("_T")
 _KINDS: dict[type, str] = {list: "a list", str: "a text", int: "a whole number"}
@@ -66,6 +67,33 @@ def read_squad(path: str | Path) -> list[Question]:
     _check_marks([question for question, is_marked in entries if is_marked and question.answers], name)
     _check_answers(questions, name)
     return questions
+
+
+def write_answers(directory: Path, predictions: Sequence[Mapping[str, Any]], with_null_odds: bool) -> None:
+    """Write the files of answers of the release (``run_squad.py``), which the official scripts of SQuAD read.
+
+    ``predictions`` are those of question answering. ``predictions.json``: ``{id: text}``, "" for no answer.
+    ``nbest_predictions.json``: ``{id: [{"text", "probability", "start_logit", "end_logit"}, ...]}``, best first, never
+    empty. ``null_odds.json``, only ``with_null_odds`` as the release: ``{id: null score - best score}``. UserError if
+    they cannot be written.
+    """
+    if directory.is_file():
+        raise UserError(f"{directory} is a file; give the name of a directory")
+    nothing = [{"answer": "", "probability": 1.0, "start_logit": 0.0, "end_logit": 0.0}]  # a context without a word
+    contents: dict[str, dict[str, Any]] = {
+        "predictions.json": {item["id"]: item["answer"] for item in predictions},
+        "nbest_predictions.json": {
+            item["id"]: [
+                {"text": entry["answer"]} | {key: entry[key] for key in ("probability", "start_logit", "end_logit")}
+                for entry in item["nbest"] or nothing
+            ]
+            for item in predictions
+        },
+    }
+    if with_null_odds:
+        contents["null_odds.json"] = {item["id"]: item["null_odds"] for item in predictions}
+    for name, content in contents.items():
+        write_text(directory / name, json.dumps(content, indent=4) + "\n")  # ASCII, as the release: any reader will do
 
 
 class _LayoutError(Exception):

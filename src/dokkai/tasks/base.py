@@ -19,18 +19,22 @@ from torch import Tensor
 Batch = dict[str, Tensor]
 
 
-class Features(Protocol):
-    """One model input, not padded. Tasks add what they need to train on it and to decode it."""
+class ModelInput(Protocol):
+    """One model input, not padded: an ``Encoding``, or the features of a task."""
 
     @property
-    def input_ids(self) -> np.ndarray:
+    def input_ids(self) -> np.ndarray | list[int]:
         """``(n,)``."""
         ...
 
     @property
-    def token_type_ids(self) -> np.ndarray:
+    def token_type_ids(self) -> np.ndarray | list[int]:
         """``(n,)``."""
         ...
+
+
+class Features(ModelInput, Protocol):
+    """A model input made from an example. Tasks add what they need to train on it and to decode it."""
 
     @property
     def example(self) -> int:
@@ -87,7 +91,7 @@ class Task(Protocol):
         ...
 
 
-def pad(features: Sequence[Features], length: int, pad_id: int) -> Batch:
+def pad(features: Sequence[ModelInput], length: int, pad_id: int) -> Batch:
     """``input_ids``, ``token_type_ids`` and ``attention_mask``, each ``(B, length)`` int64."""
     input_ids = np.full((len(features), length), pad_id, dtype=np.int64)
     token_type_ids = np.zeros((len(features), length), dtype=np.int64)

@@ -1,6 +1,7 @@
 """Question answering: the span of a text that answers a question, or that there is none (paper, sections 4.2, 4.3).
 
-Long texts are read in overlapping windows; answers are cut out of the original text by the offsets of their tokens.
+Long texts are read in overlapping windows; answers are cut out of the original text by the offsets of their tokens
+(``spans.py``).
 
 B batch · L sequence length
 """
@@ -9,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,14 +19,14 @@ from torch.nn import functional as F
 
 from dokkai.data.squad import Question, read_squad
 from dokkai.errors import UserError
-from dokkai.evaluation.metrics import squad_scores
-from dokkai.progress import Progress
+from dokkai.evaluation.metrics import best_null_threshold, squad_scores
+from dokkai.progress import Progress, say
 from dokkai.settings import QuestionAnsweringSettings
 from dokkai.tasks.base import Batch, pad
+from dokkai.tasks.spans import Reading, choose, merge_readings, read_window
 from dokkai.tokenization import Encoding, Tokenizer
 
 _NO_LABEL = -100
-_NO_RIVAL = float(np.finfo(np.float32).max)  # in place of infinity, which JSON does not know
 _BLOCK = 1000  # questions tokenized at a time
 
 
@@ -33,28 +34,21 @@ _BLOCK = 1000  # questions tokenized at a time
 class Window:
     """A question with one window of its context: the features of question answering.
 
-    ``context`` is the first and the last position of context tokens, plus one. ``offsets`` ``(n, 2)`` are code points
-    in the context. ``is_best_view`` ``(n,)`` says for each token whether no other window shows more around it.
-    ``start`` and ``end`` are the positions of the answer, both 0 ([CLS]) if the window holds none, -100 if unknown.
+    ``text`` is the whole context. ``context`` is the first and the last position of its tokens here, plus one.
+    ``offsets`` ``(n, 2)`` are code points in the text. ``is_best_view`` ``(n,)`` says for each token of the context
+    whether no other window shows more around it. ``start`` and ``end`` are the positions of the answer, both 0 ([CLS])
+    if the window holds none, -100 if unknown.
     """
 
     input_ids: np.ndarray
     token_type_ids: np.ndarray
     example: int
+    text: str
     context: tuple[int, int]
     offsets: np.ndarray
     is_best_view: np.ndarray
     start: int
     end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A possible answer: code points ``[start, end)`` of the context, and the sum of its two logits."""
-
-    start: int
-    end: int
-    score: float
 
 
 class QuestionAnswering:
@@ -81,7 +75,11 @@ class QuestionAnswering:
         return Question(str(record.get("id", index)), record["question"], record["context"], (), is_labelled=False)
 
     def encode(self, examples: Sequence[Question], training: bool) -> list[Window]:
-        """All windows of all questions, in order. UserError if the questions cannot be trained on."""
+        """All windows of all questions, in order. UserError if the questions cannot be trained on.
+
+        For training it is said how many answers lie in no window whole: their questions teach "no answer" ([CLS]), as
+        in the release.
+        """
         if training and not self.settings.no_answer and any(item.is_impossible for item in examples):
             number = sum(item.is_impossible for item in examples)
             raise UserError(f"{number} questions have no answer; train with task.no_answer=true (SQuAD 2.0)")
@@ -94,6 +92,11 @@ class QuestionAnswering:
                 for number, windows in enumerate(self._windows(block)):
                     features += _features(block[number], begin + number, windows, self.settings.stride)
                 progress.advance(len(block))
+        if training:
+            held = {item.example for item in features if item.start > 0}
+            answered = [number for number, item in enumerate(examples) if item.answers]
+            if num_lost := sum(number not in held for number in answered):
+                say(f"{num_lost} of {len(answered)} answers lie in no window whole; trained on as if there were none")
         return features
 
     def _windows(self, questions: Sequence[Question]) -> Iterable[list[Encoding]]:
@@ -126,40 +129,16 @@ class QuestionAnswering:
         loss = loss + F.cross_entropy(end_BL, batch["ends"], reduction="sum", ignore_index=_NO_LABEL)
         return {"span": loss / 2}
 
-    def decode(
-        self, logits: Mapping[str, Tensor], batch: Batch, features: Sequence[Window]
-    ) -> list[tuple[list[Candidate], float]]:
-        """Per window: its best candidates, best first, and the score of [CLS], which stands for "no answer"."""
+    def decode(self, logits: Mapping[str, Tensor], batch: Batch, features: Sequence[Window]) -> list[Reading]:
+        """Per window: its best candidates, and the score of [CLS], which stands for "no answer"."""
         start_BL, end_BL = (part.cpu().numpy() for part in logits["span"].float().unbind(-1))
-        outputs = []
-        for row, item in enumerate(features):
-            null_score = float(start_BL[row, 0] + end_BL[row, 0])
-            outputs.append((self._candidates(start_BL[row], end_BL[row], item), null_score))
-        return outputs
-
-    def _candidates(self, start_L: np.ndarray, end_L: np.ndarray, window: Window) -> list[Candidate]:
-        """The release's search: best starts times best ends, in the best view, not too long."""
-        first, last = window.context
-        most = self.settings.n_best_size
-        starts = first + np.argsort(-start_L[first:last], kind="stable")[:most]
-        ends = first + np.argsort(-end_L[first:last], kind="stable")[:most]
-        size = ends[None, :] - starts[:, None] + 1
-        fits = (size >= 1) & (size <= self.settings.max_answer_length) & window.is_best_view[starts][:, None]
-        rows, columns = np.nonzero(fits)
-        scores = start_L[starts[rows]] + end_L[ends[columns]]
-        best = np.argsort(-scores, kind="stable")[:most]
         return [
-            Candidate(
-                int(window.offsets[starts[rows[i]], 0]), int(window.offsets[ends[columns[i]], 1]), float(scores[i])
-            )
-            for i in best
+            read_window(start_L[: len(item.input_ids)], end_L[: len(item.input_ids)], item, self.settings)
+            for start_L, end_L, item in zip(start_BL, end_BL, features, strict=True)
         ]
 
     def merge(
-        self,
-        examples: Sequence[Question],
-        features: Sequence[Window],
-        outputs: Sequence[tuple[list[Candidate], float]],
+        self, examples: Sequence[Question], features: Sequence[Window], outputs: Sequence[Reading]
     ) -> list[dict[str, Any]]:
         """Per question ``id``, ``answer`` ("" for none), ``start``, ``end``, ``probability``, ``null_odds``, ``nbest``.
 
@@ -167,41 +146,68 @@ class QuestionAnswering:
         "no answer" in it under ``no_answer``). ``null_odds`` is the score of no answer minus that of the best answer
         (a huge number where the context is empty).
         """
-        candidates: dict[int, list[Candidate]] = defaultdict(list)
-        null_scores: dict[int, float] = {}
-        for item, (found, null_score) in zip(features, outputs, strict=True):
-            candidates[item.example] += found
-            null_scores[item.example] = min(null_score, null_scores.get(item.example, null_score))
-        return [
-            self._predict(question, candidates[number], null_scores[number]) for number, question in enumerate(examples)
-        ]
+        readings: dict[int, list[Reading]] = defaultdict(list)
+        for item, reading in zip(features, outputs, strict=True):
+            readings[item.example].append(reading)
+        predictions = []
+        for number, question in enumerate(examples):
+            nbest, null_odds = merge_readings(question.context, readings[number], self.settings)
+            predictions.append(self._decide({"id": question.id, "null_odds": null_odds, "nbest": nbest}))
+        return predictions
 
-    def _predict(self, question: Question, candidates: list[Candidate], null_score: float) -> dict[str, Any]:
-        best: dict[str, Candidate] = {}
-        for item in sorted(candidates, key=lambda item: -item.score):  # texts that occur twice count once
-            best.setdefault(question.context[item.start : item.end], item)
-        ranked = list(best.items())[: self.settings.n_best_size]
-        null_odds = null_score - ranked[0][1].score if ranked else _NO_RIVAL
-        if self.settings.no_answer:
-            ranked = sorted([*ranked, ("", Candidate(0, 0, null_score))], key=lambda item: -item[1].score)
-        scores = np.array([item.score for _, item in ranked] or [0.0])
-        probabilities = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
-        nbest = [
-            {"answer": text, "start": item.start, "end": item.end, "probability": float(probability)}
-            for (text, item), probability in zip(ranked, probabilities, strict=False)
-        ]
-        refuses = not best or (self.settings.no_answer and null_odds > self.settings.null_threshold)
-        chosen = next((item for item in nbest if bool(item["answer"]) != refuses), None)
-        if chosen is None:
-            chosen = {"answer": "", "start": 0, "end": 0, "probability": float(probabilities[0])}
-        return {"id": question.id, **chosen, "null_odds": null_odds, "nbest": nbest}
+    def decide(self, predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The predictions as they are under this task's ``null_threshold``."""
+        return [self._decide(item) for item in predictions]
+
+    def _decide(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        chosen = choose(item["nbest"], item["null_odds"], self.settings)
+        return {"id": item["id"], **chosen, "null_odds": item["null_odds"], "nbest": item["nbest"]}
 
     def score(self, examples: Sequence[Question], predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """``exact`` and ``f1`` in percent as the official script gives them, and both by kind of question."""
-        if any(not item.is_labelled for item in examples):
-            raise UserError("the questions have no answers, so there is nothing to compare with")
-        answers = {item.id: [answer.text for answer in item.answers] for item in examples}
-        return squad_scores(answers, {item["id"]: item["answer"] for item in predictions})
+        """``exact`` and ``f1`` in percent as the official script gives them, and both by kind of question.
+
+        Under ``no_answer``, and where there are unanswerable questions, also ``best_exact``, ``best_exact_thresh``,
+        ``best_f1`` and ``best_f1_thresh``, as the script gives them for these predictions and their null odds.
+        """
+        answers = _answers(examples)
+        texts = {item["id"]: item["answer"] for item in predictions}
+        scores = squad_scores(answers, texts)
+        if self.settings.no_answer and not all(answers.values()):
+            scores |= best_null_threshold(answers, texts, _null_odds(predictions))
+        return scores
+
+    def check_threshold(self, examples: Sequence[Question]) -> None:
+        """UserError if no null threshold can be found on these questions."""
+        if not self.settings.no_answer or all(_answers(examples).values()):
+            raise UserError("a null threshold needs a model with task.no_answer and a file with unanswerable questions")
+
+    def best_threshold(self, examples: Sequence[Question], predictions: Sequence[dict[str, Any]]) -> float:
+        """The ``null_threshold`` with the best F1, found as the official script does, but with the best text of every
+        question: it may lie above the threshold that the predictions were made with.
+
+        UserError if there is none: nothing is better than to refuse every question.
+        """
+        self.check_threshold(examples)
+        answers = _answers(examples)
+        texts = {p["id"]: next((n["answer"] for n in p["nbest"] if n["answer"]), "") for p in predictions}
+        best = best_null_threshold(answers, texts, _null_odds(predictions))
+        if best["best_f1"] <= 100.0 * sum(not golds for golds in answers.values()) / len(answers):
+            raise UserError("no null threshold is better than refusing every question; train the model longer")
+        return best["best_f1_thresh"]
+
+    def with_threshold(self, threshold: float) -> Self:
+        """The same task with another ``null_threshold``."""
+        return type(self)(self.settings.model_copy(update={"null_threshold": threshold}), self._tokenizer)
+
+
+def _answers(examples: Sequence[Question]) -> dict[str, list[str]]:
+    if any(not item.is_labelled for item in examples):
+        raise UserError("the questions have no answers, so there is nothing to compare with")
+    return {item.id: [answer.text for answer in item.answers] for item in examples}
+
+
+def _null_odds(predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
+    return {item["id"]: item["null_odds"] for item in predictions}
 
 
 def _features(question: Question, number: int, windows: Sequence[Encoding], stride: int) -> list[Window]:
@@ -216,6 +222,7 @@ def _features(question: Question, number: int, windows: Sequence[Encoding], stri
                 np.array(window.input_ids, dtype=np.int32),
                 np.array(window.token_type_ids, dtype=np.int8),
                 number,
+                question.context,
                 span,
                 offsets,
                 is_best_view,

@@ -1,0 +1,47 @@
+"""Scores of a model on a file of labelled examples; files of its answers; the null threshold."""
+
+from pathlib import Path
+
+from dokkai.data.squad import write_answers
+from dokkai.errors import UserError
+from dokkai.files import write_json
+from dokkai.pipeline import load
+from dokkai.progress import say
+from dokkai.tasks import QuestionAnswering
+
+
+def evaluate_file(
+    run: Path,
+    file: Path,
+    predictions: Path | None = None,
+    squad_files: Path | None = None,
+    set_threshold: bool = False,
+    device: str | None = None,
+) -> dict[str, float]:
+    """The metrics of a model on a file.
+
+    ``predictions`` names a JSON file for the predictions, ``squad_files`` a directory for the three files of the 2018
+    release. ``set_threshold`` finds the null threshold with the best F1 on the file, keeps it in the model directory,
+    and scores with it. UserError if the model has no task, or not the one that an option is for.
+    """
+    pipeline = load(run, device)
+    task = pipeline.task
+    if task is None:
+        raise UserError(f"{run}: a model without a task cannot be evaluated; fine-tune it first")
+    reader = task if isinstance(task, QuestionAnswering) else None
+    if reader is None and (squad_files is not None or set_threshold):
+        raise UserError(f"--squad-files and --set-threshold are for question answering; {run} is for {task.kind}")
+    examples = task.read(file)
+    if reader is not None and set_threshold:
+        reader.check_threshold(examples)  # before the long part
+    found = pipeline.predict(examples)
+    if reader is not None and set_threshold:
+        task = pipeline.task = reader.with_threshold(reader.best_threshold(examples, found))
+        found = task.decide(found)
+        pipeline.save_task(run)
+        say(f"{run}: the null threshold is now {task.settings.null_threshold}")
+    if predictions is not None:
+        write_json(predictions, found)
+    if squad_files is not None:
+        write_answers(squad_files, found, task.settings.no_answer)
+    return task.score(examples, found)
