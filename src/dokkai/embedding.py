@@ -17,7 +17,7 @@ _BLOCK = 256  # texts at a time
 
 
 def embed_lines(
-    run: Path, file: str, layers: Sequence[int], pooling: str, out: Path | None, device: str | None = None
+    run: str | Path, file: str, layers: Sequence[int], pooling: str, out: Path | None, device: str | None = None
 ) -> None:
     """Embed each line. JSON lines carry ``text`` and ``vector``, or with pooling "none" ``tokens`` with ``vectors``."""
     if pooling not in _POOLINGS:
