@@ -9,6 +9,7 @@ import torch
 from dokkai.data.prepare import prepare
 from dokkai.tokenization import train_tokenizer
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # a wrong path must not be looked for on the network
 torch.set_num_threads(1)  # on a busy machine with two cores several times as fast as the default
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"

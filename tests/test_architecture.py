@@ -6,7 +6,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src" / "dokkai"
 ROWS = (  # bottom to top; rooms of one row do not know each other
-    {"errors", "files", "progress"},
+    {"errors", "files", "progress", "hub"},
     {"settings", "tokenization", "evaluation.metrics", "recipes"},
     {"model", "data"},
     {"tasks"},

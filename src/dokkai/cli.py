@@ -40,7 +40,7 @@ Texts = Annotated[list[str], typer.Argument(metavar="TEXT", help="text files (.g
 def ask(
     question: Annotated[str, typer.Argument(help="the question")],
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="text files to read, or - for stdin")],
-    model: Annotated[str | None, typer.Option(help="a run fine-tuned for questions")] = None,
+    model: Annotated[str | None, typer.Option(help="a run fine-tuned for questions, or a name on the hub")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Read text and answer a question with the span that answers it."""
@@ -59,7 +59,7 @@ def ask(
 @app.command("fill-mask", epilog='Example: dokkai fill-mask "Paris is the [MASK] of France." --model runs/mini-en')
 def fill_mask(
     text: Annotated[str, typer.Argument(help="a text with [MASK] where a word is missing")],
-    model: Annotated[str | None, typer.Option(help="a pre-trained run")] = None,
+    model: Annotated[str | None, typer.Option(help="a pre-trained run, or a name on the Hugging Face hub")] = None,
     top: Annotated[int, typer.Option(min=1, help="how many words to show for each mask")] = 5,
     as_json: AsJson = False,
 ) -> None:
@@ -113,7 +113,7 @@ def vocab(
 @app.command(epilog="Example: dokkai prepare corpus/*.txt.xz --tokenizer runs/vocab --out runs/data")
 def prepare(
     texts: Texts,
-    tokenizer: Annotated[Path, typer.Option(help="directory with the vocabulary")],
+    tokenizer: Annotated[str, typer.Option(help="directory with the vocabulary, or a name on the hub")],
     out: Annotated[Path, typer.Option(help="directory to write the shards to")],
     processes: Annotated[int | None, typer.Option(min=1, help="worker processes; unset: one per core")] = None,
     heldout: Annotated[float, typer.Option(help="share of the documents kept out for evaluation")] = 0.01,
@@ -139,7 +139,9 @@ def pretrain(
     data: Annotated[Path, typer.Option(help="what `dokkai prepare` wrote")],
     out: Annotated[Path, typer.Option(help="run directory; the same command continues a stopped run")],
     overrides: Overrides = None,
-    init: Annotated[Path | None, typer.Option(help="start from the weights of this model directory")] = None,
+    init: Annotated[
+        str | None, typer.Option(help="start from these weights: a directory, or a name on the hub")
+    ] = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
@@ -155,7 +157,7 @@ def pretrain(
 )
 def finetune(
     recipe: Annotated[str, typer.Argument(help="a recipe (see `dokkai recipes`) or a TOML file")],
-    start: Annotated[Path, typer.Option("--from", help="model directory to start from")],
+    start: Annotated[str, typer.Option("--from", help="model directory to start from, or a name on the hub")],
     train: Annotated[Path, typer.Option(help="examples to train on")],
     out: Annotated[Path, typer.Option(help="run directory; the same command continues a stopped run")],
     overrides: Overrides = None,
@@ -176,7 +178,7 @@ def finetune(
 
 @app.command(epilog="Example: dokkai evaluate runs/reader dev.json --squad-files answers")
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="a model directory with a task")],
+    run: Annotated[str, typer.Argument(help="a model directory with a task, or a name on the Hugging Face hub")],
     file: Annotated[Path, typer.Argument(help="labelled examples, or what `dokkai prepare` wrote")],
     predictions: Annotated[Path | None, typer.Option(help="write the predictions to this JSON file")] = None,
     squad_files: Annotated[
@@ -196,7 +198,7 @@ def evaluate(
 
 @app.command(epilog="Example: dokkai predict runs/reader < questions.jsonl > answers.jsonl")
 def predict(
-    run: Annotated[Path, typer.Argument(help="a model directory with a task")],
+    run: Annotated[str, typer.Argument(help="a model directory with a task, or a name on the Hugging Face hub")],
     file: Annotated[str, typer.Argument(help="JSON lines; - is stdin")] = "-",
     device: Device = None,
     as_json: JsonLines = True,
@@ -209,7 +211,7 @@ def predict(
 
 @app.command(epilog="Example: dokkai embed runs/mini --layers -1,-2 < texts.txt > vectors.jsonl")
 def embed(
-    run: Annotated[Path, typer.Argument(help="a model directory")],
+    run: Annotated[str, typer.Argument(help="a model directory, or a name on the Hugging Face hub")],
     file: Annotated[str, typer.Argument(help="one text per line; - is stdin")] = "-",
     layers: Annotated[str, typer.Option(help="layers to concatenate: -1 is the last, 0 the embeddings")] = "-1",
     pooling: Annotated[

@@ -21,7 +21,7 @@ _GOOGLE_BLOCK = 32  # all layers of all tokens are kept until a block is written
 
 
 def embed_lines(
-    run: Path,
+    run: str | Path,
     file: str,
     layers: Sequence[int],
     pooling: str | None = None,

@@ -11,7 +11,7 @@ from dokkai.tasks import QuestionAnswering
 
 
 def evaluate_file(
-    run: Path,
+    run: str | Path,
     file: Path,
     predictions: Path | None = None,
     squad_files: Path | None = None,
@@ -24,6 +24,8 @@ def evaluate_file(
     release. ``set_threshold`` finds the null threshold with the best F1 on the file, keeps it in the model directory,
     and scores with it. UserError if the model has no task, or not the one that an option is for.
     """
+    if set_threshold and not Path(run).is_dir():
+        raise UserError(f"{run}: --set-threshold writes to the model, and this is no directory of yours; copy it first")
     pipeline = load(run, device)
     task = pipeline.task
     if task is None:
@@ -38,7 +40,7 @@ def evaluate_file(
     if reader is not None and set_threshold:
         task = pipeline.task = reader.with_threshold(reader.best_threshold(examples, found))
         found = task.decide(found)
-        pipeline.save_task(run)
+        pipeline.save_task(Path(run))
         say(f"{run}: the null threshold is now {task.settings.null_threshold}")
     if predictions is not None:
         write_json(predictions, found)

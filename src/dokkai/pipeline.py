@@ -16,7 +16,9 @@ from dokkai.data.sentences import split_sentences
 from dokkai.data.squad import Question
 from dokkai.errors import UserError
 from dokkai.files import read_json, write_json
-from dokkai.model.checkpoint import LoadReport, load_model, save_model
+from dokkai.hub import resolve
+from dokkai.model.checkpoint import CONFIG, LoadReport, load_model, save_model
+from dokkai.model.config import read_labels
 from dokkai.model.device import autocast, choose_device, choose_precision
 from dokkai.model.heads import Model
 from dokkai.progress import Progress, say
@@ -33,6 +35,7 @@ POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 """From the vectors of all tokens ``(L, n)`` of a text to what stands for it."""
 
+_ONE_LABEL = "single_label_classification"  # transformers' word
 _BATCH_TOKENS = 8192  # of one forward pass, padding included
 _PADDING = 32  # lengths are rounded up to a multiple of this: few shapes, little waste
 _SPARE_ROWS = 128  # a vocabulary may be padded up to a round number of embedding rows
@@ -194,11 +197,15 @@ class Pipeline:
 
 
 def load(directory: str | Path, device: str | None = None, precision: str = "auto") -> Pipeline:
-    """Open a model directory: a finished or running run of dokkai, or a BERT saved by ``transformers``."""
-    path = Path(directory)
+    """Open a model directory: a finished or running run of dokkai, or a BERT saved by ``transformers``.
+
+    What is no directory is a name on the Hugging Face hub, ``name@revision``. What the weights lacked, and what in them
+    is not used, is said once.
+    """
+    path = resolve(directory)
     model, report = load_model(path)
-    if report.new:
-        say(f"{path}: {report}")
+    if str(report):
+        say(f"{directory}: {report}")
     tokenizer = load_tokenizer(path)
     chosen = choose_device(device)
     task = _load_task(path, tokenizer) if (path / TASK).exists() else _guess_task(model, tokenizer, path)
@@ -291,8 +298,12 @@ def _guess_task(model: Model, tokenizer: Tokenizer, path: Path) -> Task | None:
         )
         return create_task(windows, tokenizer)
     if "classification" in model.heads:
-        names = read_json(path / "config.json", "model configuration").get("id2label") or {}
-        labels = tuple(names[key] for key in sorted(names, key=int)) or ("LABEL_0", "LABEL_1")
+        values, where = read_json(path / CONFIG, "model configuration"), str(path / CONFIG)
+        labels = read_labels(values, where)
+        kind = values.get("problem_type") or ("regression" if len(labels) == 1 else _ONE_LABEL)
+        if kind != _ONE_LABEL:
+            say(f"{where}: there is no task for problem_type '{kind}'; the model can embed, but not predict")
+            return None
         cut = ClassificationSettings(max_length=min(128, positions))  # type: ignore[call-arg]
         return create_task(cut, tokenizer, labels)
     return None

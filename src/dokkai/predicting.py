@@ -11,7 +11,7 @@ from dokkai.pipeline import load
 from dokkai.tasks import Task
 
 
-def predict_lines(directory: Path, file: str, device: str | None = None) -> None:
+def predict_lines(directory: str | Path, file: str, device: str | None = None) -> None:
     """Print one prediction per line of ``file`` ("-" is standard input), in order; UserError names a bad line."""
     pipeline = load(directory, device)
     if pipeline.task is None:

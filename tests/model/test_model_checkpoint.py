@@ -15,6 +15,8 @@ from dokkai.model import checkpoint
 from dokkai.model.checkpoint import CONFIG, WEIGHTS, LoadReport, load_model, load_tensors, save_model, save_tensors
 from dokkai.model.heads import Model
 
+PRETRAINED = ("BertForPreTraining", "BertForMaskedLM", "BertForNextSentencePrediction")  # what ``saved`` has
+
 
 def wide_model(kind="BertForPreTraining", seed=0, **changes):
     return draw_wide(Model(tiny_config(**changes), HEAD_SETS[kind], NUM_LABELS), seed)
@@ -150,13 +152,16 @@ def test_older_names(kind, tmp_path):
     assert_same_weights(again, model)
 
 
-def test_configurations_that_name_little(saved):
-    """The 2018 files name no type and no class; the caller says which heads."""
-    change_config(saved, model_type=None, architectures=None, dtype=None)
-    assert tuple(load_model(saved)[0].heads) == ()
-    model, report = load_model(saved, ("masked_lm", "next_sentence"))
+@pytest.mark.parametrize("kind", HEAD_SETS)
+def test_configurations_that_name_little(kind, tmp_path):
+    """The 2018 files name no type and no class: the weights show the head, unless it is one of three classifiers."""
+    save_model(wide_model(kind), tmp_path)
+    change_config(tmp_path, model_type=None, architectures=None, dtype=None)
+    is_clear = kind not in ("BertForSequenceClassification", "BertForTokenClassification", "BertForMultipleChoice")
+    assert tuple(load_model(tmp_path)[0].heads) == (HEAD_SETS[kind] if is_clear else ())
+    model, report = load_model(tmp_path, HEAD_SETS[kind])
     assert str(report) == ""
-    assert_same_weights(model, wide_model())
+    assert_same_weights(model, wide_model(kind))
 
 
 def test_no_such_directory(tmp_path, saved):
@@ -194,16 +199,17 @@ def test_broken_configurations(text, match, saved):
     ("changes", "match"),
     [
         ({"model_type": "gpt2"}, "config.json: model_type 'gpt2' is not BERT"),
-        (
-            {"position_embedding_type": "relative_key_query"},
-            "config.json: position_embedding_type 'relative_key_query'",
-        ),
+        ({"position_embedding_type": "alibi"}, "config.json: position_embedding_type 'alibi' is not supported"),
         (
             {"architectures": ["BertLMHeadModel"]},
             "config.json: architecture 'BertLMHeadModel' is not supported; there is",
         ),
         ({"num_attention_heads": 5}, "config.json: hidden_size 32 is not a multiple of num_attention_heads 5"),
-        ({"hidden_act": "silu"}, "config.json: unknown hidden_act 'silu'"),
+        ({"hidden_act": "sine"}, "config.json: unknown hidden_act 'sine'"),
+        ({"id2label": {"0": "no", "2": "yes"}}, "config.json: id2label must name the classes 0, 1, 2 and so on"),
+        ({"id2label": {"no": 0, "yes": 1}}, "config.json: id2label must name the classes 0, 1, 2 and so on"),
+        ({"id2label": ["no", "yes"]}, "config.json: id2label must name the classes 0, 1, 2 and so on"),
+        ({"num_labels": "3"}, "config.json: num_labels must be a whole number above 0, not '3'"),
     ],
 )
 def test_configurations_of_something_else(changes, match, saved):
@@ -369,16 +375,44 @@ def test_tensors_there_and_back(tmp_path):
         torch.testing.assert_close(again[name], tensors[name], rtol=0, atol=0)
 
 
-def test_model_and_file_are_apart(saved):
-    """Reading maps the file: writing to what was read must not reach it, and the model must not lie in the map."""
+def test_a_mapped_model_does_not_write_to_its_file(saved):
+    """Training changes the weights in memory alone, and saving over the file it is mapped from is safe."""
     model, _ = load_model(saved)
     before = (saved / WEIGHTS).read_bytes()
-    for tensor in load_tensors(saved / WEIGHTS).values():
-        tensor.zero_()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
     assert (saved / WEIGHTS).read_bytes() == before
-    with (saved / WEIGHTS).open("r+b") as file:
-        file.write(bytes(len(before)))
-    assert_same_weights(model, wide_model())
+    save_model(model, saved)
+    again, _ = load_model(saved)
+    assert_same_weights(again, model)
+    save_model(wide_model(seed=5), saved)  # replaced by rename: what is mapped stays what it was
+    assert_same_weights(again, model)
+
+
+def test_only_what_is_stacked_is_copied(saved):
+    """Weights are mapped: the tensors that are the file's lie in one map, the model's whole memory is not read."""
+    model, _ = load_model(saved)
+    places = {name: tensor.untyped_storage().data_ptr() for name, tensor in model.state_dict().items()}
+    mapped = {place for name, place in places.items() if "qkv" not in name}
+    assert len(mapped) == 1
+    assert not mapped & {place for name, place in places.items() if "qkv" in name}
+
+
+@pytest.mark.parametrize("kind", HEAD_SETS)
+def test_a_new_head_is_drawn_as_if_everything_were(kind, saved):
+    """What the file has does not matter: a head drawn beside it is the one of a model that is drawn whole."""
+    drawn = Model(tiny_config(), HEAD_SETS[kind], NUM_LABELS, seed=7).state_dict()
+    model, report = load_model(saved, HEAD_SETS[kind], NUM_LABELS, seed=7)
+    state = model.state_dict()
+    assert bool(report.new) is ("BertFor" in kind and kind not in PRETRAINED)
+    assert all(torch.equal(state[name], drawn[name]) for name in report.new)
+    (saved / CONFIG).unlink()
+    save_model(wide_model("BertModel"), saved)
+    model, report = load_model(saved, HEAD_SETS[kind], NUM_LABELS, seed=7)
+    state = model.state_dict()
+    assert report.new == [name for name in drawn if name.startswith("heads.")]
+    assert all(torch.equal(state[name], drawn[name]) for name in report.new)
 
 
 def test_a_loaded_model_computes_as_the_saved_one(saved):

@@ -46,7 +46,14 @@ def test_a_shape_by_its_numbers():
     assert shape_config("L12-H768", num_attention_heads=6).num_attention_heads == 6
 
 
-@pytest.mark.parametrize("changes", [{}, {"type_vocab_size": 4, "max_position_embeddings": 7, "intermediate_size": 5}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"position_embedding_type": "relative_key"},
+        {"type_vocab_size": 4, "max_position_embeddings": 7, "intermediate_size": 5},
+    ],
+)
 def test_count_follows_the_configuration(changes):
     config = tiny_config(**changes)
     assert count_parameters(config) == count_built(config)
@@ -109,6 +116,8 @@ def test_every_field_comes_back_from_its_dictionary():
         initializer_range=0.5,
         layer_norm_eps=1e-5,
         pad_token_id=4,
+        position_embedding_type="relative_key",
+        classifier_dropout=0.4,
     )
     values = config.to_dict()
     assert all(value != getattr(ModelConfig(), name) for name, value in values.items())
@@ -117,7 +126,9 @@ def test_every_field_comes_back_from_its_dictionary():
 
 def test_what_is_absent_or_foreign_takes_the_default():
     """The 2018 files name no model_type and no epsilon; newer tools add fields of their own, some of them null."""
-    config = read_config(TINY | {"directionality": "bidi", "pad_token_id": None, "layer_norm_eps": None}, "here")
+    foreign = {"directionality": "bidi", "pad_token_id": None, "layer_norm_eps": None, "is_decoder": False}
+    foreign |= {"pruned_heads": {}, "chunk_size_feed_forward": 0, "use_cache": True, "classifier_dropout": None}
+    config = read_config(TINY | foreign, "here")
     assert config == tiny_config()
     assert (config.layer_norm_eps, config.hidden_act, config.type_vocab_size) == (1e-12, "gelu", 2)
 
@@ -126,8 +137,13 @@ def test_what_is_absent_or_foreign_takes_the_default():
     ("changes", "match"),
     [
         ({"model_type": "roberta"}, "here: model_type 'roberta' is not BERT"),
-        ({"position_embedding_type": "relative_key"}, "here: position_embedding_type 'relative_key' is not supported"),
+        ({"position_embedding_type": "alibi"}, "here: position_embedding_type 'alibi' is not supported; there is"),
         ({"is_decoder": True}, "here: is_decoder is set"),
+        ({"add_cross_attention": True}, "here: add_cross_attention is set"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "here: quantization_config is set; quantized weights"),
+        ({"pruned_heads": {"0": [1]}}, "here: pruned_heads is set; models with heads cut out"),
+        ({"auto_map": {"AutoModel": "own--own.Own"}}, "here: auto_map names code of its own for AutoModel"),
+        ({"classifier_dropout": 1.5}, "here: classifier_dropout must be at least 0 and below 1, not 1.5"),
         ({"hidden_size": None}, "here: no number under 'hidden_size'; this is not the configuration of a BERT model"),
         ({"hidden_size": "32"}, "here: hidden_size must be a whole number, not '32'"),
         ({"vocab_size": True}, "here: vocab_size must be a whole number, not True"),

@@ -12,10 +12,11 @@ from dokkai.model.heads import Model
 transformers.utils.logging.disable_progress_bar()
 EXACT = {"rtol": 1e-8, "atol": 1e-8}
 SEEDS = range(6)
+LABELLED = ("BertForSequenceClassification", "BertForTokenClassification")
 
 
 def their_model(kind, seed, attention="sdpa", **changes):
-    labels = NUM_LABELS if kind == "BertForSequenceClassification" else 2  # their span head has num_labels columns too
+    labels = NUM_LABELS if kind in LABELLED else 2  # their span head has num_labels columns too
     config = transformers.BertConfig(**TINY | {"num_labels": labels} | changes)
     config._attn_implementation = attention
     return draw_wide(getattr(transformers, kind)(config), seed)
@@ -39,6 +40,8 @@ def open_theirs(kind, directory, attention="sdpa", **options):
 def run_theirs(model, batch):
     """Their logits under our names; ``encoder`` for the last hidden states."""
     inputs = {name: tensor for name, tensor in batch.items() if name != "masked_positions"}
+    if isinstance(model, transformers.BertForMultipleChoice):  # (questions, choices, length): here all of one question
+        inputs = {name: tensor[None] for name, tensor in inputs.items()}
     with torch.inference_mode():
         out = model(**inputs)
     if isinstance(model, transformers.BertModel):
@@ -47,6 +50,10 @@ def run_theirs(model, batch):
         return {"span": torch.stack([out.start_logits, out.end_logits], -1)}
     if isinstance(model, transformers.BertForNextSentencePrediction):
         return {"next_sentence": out.logits}
+    if isinstance(model, transformers.BertForTokenClassification):
+        return {"token_classification": out.logits}
+    if isinstance(model, transformers.BertForMultipleChoice):
+        return {"multiple_choice": out.logits.flatten()}
     if isinstance(model, transformers.BertForSequenceClassification):
         return {"classification": out.logits}
     words = out.prediction_logits if isinstance(model, transformers.BertForPreTraining) else out.logits

@@ -22,6 +22,8 @@ HEAD_SETS = {  # written out again here: the table under test is not its own wit
     "BertForMaskedLM": ("masked_lm",),
     "BertForNextSentencePrediction": ("next_sentence",),
     "BertForSequenceClassification": ("classification",),
+    "BertForTokenClassification": ("token_classification",),
+    "BertForMultipleChoice": ("multiple_choice",),
     "BertForQuestionAnswering": ("span",),
 }
 NUM_LABELS = 3

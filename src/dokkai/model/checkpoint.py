@@ -1,21 +1,25 @@
-"""A model directory on disk, in Hugging Face's layout: ``config.json`` and ``model.safetensors``."""
+"""A model directory on disk, in Hugging Face's layout: ``config.json`` and the weights."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from dokkai.errors import UserError
-from dokkai.files import existing_file, read_json, replacing, write_json
-from dokkai.model.config import read_config
+from dokkai.files import read_json, replacing, write_json
+from dokkai.model.config import read_config, read_labels
+from dokkai.model.encoder import initialize
 from dokkai.model.heads import Model
-from dokkai.model.names import ARCHITECTURES, architecture, from_foreign, to_foreign
+from dokkai.model.names import ARCHITECTURES, Match, architecture, heads_in, match, to_foreign
+from dokkai.model.weights import WEIGHTS, WeightFiles, find_weights, load_tensors
 
-WEIGHTS = "model.safetensors"
+__all__ = ["CONFIG", "WEIGHTS", "LoadReport", "load_model", "load_tensors", "save_model", "save_tensors"]
+
 CONFIG = "config.json"
 
 
@@ -38,14 +42,14 @@ class LoadReport:
 def save_model(model: Model, directory: Path, dtype: torch.dtype | None = None, labels: tuple[str, ...] = ()) -> None:
     """Write ``config.json`` and ``model.safetensors`` into ``directory``; ``dtype`` converts the weights (bfloat16).
 
-    ``labels`` names the classes of a classification head. Each file is replaced whole or not at all, the weights first:
-    if they do not fit on the disk, the old directory is as it was.
+    ``labels`` names the classes of a head that classifies. Each file is replaced whole or not at all, the weights
+    first: if they do not fit on the disk, the old directory is as it was.
     """
     heads = tuple(model.heads)
     dtype = dtype or model.encoder.embeddings.word.weight.dtype
     values: dict[str, Any] = {"architectures": [architecture(heads)], "model_type": "bert"}
     values |= model.config.to_dict() | {"dtype": str(dtype).removeprefix("torch.")}
-    if "classification" in heads:
+    if not {"classification", "token_classification"}.isdisjoint(heads):
         if labels and len(labels) != model.num_labels:
             raise ValueError(f"{len(labels)} names for {model.num_labels} labels: {', '.join(labels)}")
         names = labels or tuple(f"LABEL_{i}" for i in range(model.num_labels))
@@ -66,7 +70,9 @@ def load_model(
     """Open a model directory with the heads it was saved with, or with ``heads``; what it lacks is drawn from ``seed``.
 
     ``changes`` overrides fields of the configuration (dropout for fine-tuning), TypeError if there is no such field.
-    Weights come out in float32. Raises UserError for a directory that is not such a model, or not whole.
+    Weights come out in float32. Those that are float32 on disk are not read but mapped: they stay in the file until
+    they are used or written to, which never reaches the file. Query, key and value are copied into one tensor. Raises
+    UserError for a directory that is not such a model, or not whole.
     """
     path = Path(directory)
     if not path.is_dir():
@@ -75,41 +81,37 @@ def load_model(
     if not isinstance(values, dict):
         raise UserError(f"{path / CONFIG}: not a model configuration")
     config = replace(read_config(values, str(path / CONFIG)), **changes)
+    files = find_weights(path)
+    found = files.open()
     if heads is None:
-        heads = saved_heads(values, path / CONFIG)
+        heads = saved_heads(values, path / CONFIG, found)
     if num_labels is None:
-        num_labels = len(values.get("id2label") or {0: "", 1: ""})
-    model = Model(config, heads, num_labels, seed)
-    tensors = load_tensors(path / WEIGHTS)
+        num_labels = len(read_labels(values, str(path / CONFIG)))
+    with torch.device("meta"):
+        model = Model(config, heads, num_labels)
     own = model.state_dict()
+    matched = match(own, found)
+    if lost := [name for name in matched.missing if name.startswith("encoder.")]:
+        raise UserError(f"{files.path}: not the weights of a BERT encoder (no {lost[0]} in it)")
+    if "masked_lm" in heads:
+        _refuse_untied(values, found, matched.unused, files.path)
     try:
-        state, missing, unused = from_foreign(own, tensors)
+        state = _collect(own, matched, found, files)
     except UserError as error:
-        raise UserError(f"{path / WEIGHTS}: {error}") from None
-    for name, tensor in state.items():
-        if tensor.shape != own[name].shape:
-            raise UserError(
-                f"{path / WEIGHTS}: {name} has shape {tuple(tensor.shape)}, {CONFIG} asks for {tuple(own[name].shape)}"
-            )
-        if not tensor.is_floating_point():
-            kind = str(tensor.dtype).removeprefix("torch.")
-            raise UserError(
-                f"{path / WEIGHTS}: {name} is {kind}; quantized weights are not supported, only floating point"
-            )
-        own[name].copy_(tensor)
-    if "masked_lm" in heads and (untied := [name for name in unused if name.startswith("cls.predictions.decoder.")]):
-        raise UserError(
-            f"{path / WEIGHTS}: {untied[0]} is not a copy of the word embeddings or of the bias; dokkai ties them"
-        )
-    if any(name.startswith("encoder.") for name in missing):
-        lost = next(name for name in missing if name.startswith("encoder."))
-        raise UserError(f"{path / WEIGHTS}: not the weights of a BERT encoder (no {lost} in it)")
-    return model, LoadReport(missing, unused)
+        raise UserError(f"{files.path}: {error}") from None
+    for name in matched.missing:
+        module, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(module), attribute, nn.Parameter(torch.zeros(own[name].shape)))
+    initialize(model, config, seed)
+    model.load_state_dict(state, strict=False, assign=True)
+    return model, LoadReport(matched.missing, matched.unused)
 
 
-def saved_heads(values: dict[str, Any], where: Path) -> tuple[str, ...]:
-    """The heads of the class named under ``architectures`` in a parsed ``config.json``."""
-    name = (values.get("architectures") or ["BertModel"])[0]
+def saved_heads(values: Mapping[str, Any], where: Path, found: Iterable[str]) -> tuple[str, ...]:
+    """The heads of the class named under ``architectures`` in a parsed ``config.json``; else those the weights show."""
+    name = (values.get("architectures") or [None])[0]
+    if name is None:
+        return heads_in(found)
     if name not in ARCHITECTURES:
         raise UserError(f"{where}: architecture '{name}' is not supported; there is: {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name]
@@ -124,19 +126,37 @@ def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
             raise OSError(str(error)) from error
 
 
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file; UserError if it is missing, truncated or something else.
+def _collect(
+    own: Mapping[str, Tensor], matched: Match, found: Mapping[str, Tensor], files: WeightFiles
+) -> dict[str, Tensor]:
+    """Our state in float32, in the shapes of ``own``.
 
-    The tensors lie in a private map of the file: writing to them does not reach it, and it must not shrink under them.
+    What is stacked is copied; its pages of the file then serve nothing, but stay in memory as long as their map. So the
+    rest comes out of a second map, and the first one goes.
     """
-    existing_file(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, ValueError) as error:
+    again = files.open() if files.is_mapped else found
+    state = {name: _checked(name, tensor, own) for name, tensor in matched.collect(again, stacked=False).items()}
+    return state | {name: _checked(name, part, own) for name, part in matched.collect(found, stacked=True).items()}
+
+
+def _checked(name: str, tensor: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+    if tensor.shape != own[name].shape:
+        raise UserError(f"{name} has shape {tuple(tensor.shape)}, {CONFIG} asks for {tuple(own[name].shape)}")
+    if not tensor.is_floating_point():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise UserError(f"{name} is {kind}; quantized weights are not supported, only floating point")
+    return tensor.to(torch.float32).contiguous()
+
+
+def _refuse_untied(values: Mapping[str, Any], found: Iterable[str], unused: list[str], where: Path) -> None:
+    """UserError if the output matrix of the masked-LM head is one of its own; tying it would give other logits."""
+    if untied := [name for name in unused if name.startswith("cls.predictions.decoder.")]:
+        raise UserError(f"{where}: {untied[0]} is not a copy of the word embeddings or of the bias; dokkai ties them")
+    if values.get("tie_word_embeddings") is False and not any(name.endswith("decoder.weight") for name in found):
         raise UserError(
-            f"{path}: corrupt or not a safetensors file ({error}); restore it or use another one"
-        ) from error
+            f"{where}: no cls.predictions.decoder.weight in it, but {CONFIG} says tie_word_embeddings=false; "
+            "set it to true if the word embeddings are meant"
+        )
 
 
 def _short(names: list[str], most: int = 4) -> list[str]:

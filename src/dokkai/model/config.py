@@ -21,8 +21,19 @@ _KINDS: dict[object, tuple[type | UnionType, str]] = {
     int: (int, "a whole number"),
     float: (int | float, "a number"),
     str: (str, "a word"),
+    float | None: (int | float, "a number"),
 }
-ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
+ACTIVATIONS = (  # transformers' names, of which published checkpoints use the first four and gelu_fast
+    *("gelu", "gelu_new", "gelu_pytorch_tanh", "relu"),
+    *("gelu_accurate", "gelu_fast", "gelu_python", "mish", "quick_gelu", "silu", "swish", "tanh"),
+)
+POSITIONS = ("absolute", "relative_key", "relative_key_query")
+_REFUSED = {  # what computes something else than BERT, and is nothing where it is absent, false or empty
+    "is_decoder": "a decoder does not read in both directions",
+    "add_cross_attention": "a decoder beside an encoder is not BERT",
+    "quantization_config": "quantized weights are not supported, only floating point",
+    "pruned_heads": "models with heads cut out are not supported",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +46,7 @@ class ModelConfig:
     num_attention_heads: int = 12
     intermediate_size: int = 3072
     hidden_act: str = "gelu"
-    """``gelu`` is the exact one (erf); ``gelu_new`` and ``gelu_pytorch_tanh`` its tanh approximation."""
+    """``gelu`` is the exact one (erf); ``gelu_new`` and others its tanh approximation."""
     hidden_dropout_prob: float = 0.1
     attention_probs_dropout_prob: float = 0.1
     max_position_embeddings: int = 512
@@ -43,6 +54,15 @@ class ModelConfig:
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
     pad_token_id: int = 0
+    position_embedding_type: str = "absolute"
+    """``relative_key``, ``relative_key_query``: distances in attention (Shaw et al. 2018; Huang et al. 2020)."""
+    classifier_dropout: float | None = None
+    """Dropout before a classifier; None: as ``hidden_dropout_prob``."""
+
+    @property
+    def head_dropout_prob(self) -> float:
+        """Dropout before a classifier."""
+        return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
 
     def __post_init__(self) -> None:
         """Raise UserError for numbers that make no encoder."""
@@ -55,8 +75,11 @@ class ModelConfig:
             )
         if self.hidden_act not in ACTIVATIONS:
             raise UserError(f"unknown hidden_act '{self.hidden_act}'{did_you_mean(self.hidden_act, ACTIVATIONS)}")
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        if (positions := self.position_embedding_type) not in POSITIONS:
+            raise UserError(f"position_embedding_type '{positions}' is not supported; there is: {', '.join(POSITIONS)}")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "head_dropout_prob"):
             if not 0 <= getattr(self, name) < 1:
+                name = name.replace("head_dropout_prob", "classifier_dropout")
                 raise UserError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
         for name in ("initializer_range", "layer_norm_eps"):
             if not getattr(self, name) > 0:
@@ -75,10 +98,11 @@ def read_config(values: dict[str, Any], where: str) -> ModelConfig:
     model_type = values.get("model_type", "bert")
     if model_type != "bert":
         raise UserError(f"{where}: model_type '{model_type}' is not BERT; dokkai opens models of type 'bert'")
-    if (positions := values.get("position_embedding_type", "absolute")) != "absolute":
-        raise UserError(f"{where}: position_embedding_type '{positions}' is not supported, only 'absolute'")
-    if values.get("is_decoder"):
-        raise UserError(f"{where}: is_decoder is set; a decoder does not read in both directions")
+    for name, reason in _REFUSED.items():
+        if values.get(name):
+            raise UserError(f"{where}: {name} is set; {reason}")
+    if code := [name for name in values.get("auto_map") or {} if name.startswith("AutoModel")]:
+        raise UserError(f"{where}: auto_map names code of its own for {code[0]}; dokkai does not run it")
     known = {field.name: field.type for field in fields(ModelConfig)}
     found = {name: value for name, value in values.items() if name in known and value is not None}
     for name in _REQUIRED:
@@ -92,6 +116,23 @@ def read_config(values: dict[str, Any], where: str) -> ModelConfig:
         return ModelConfig(**found)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+
+
+def read_labels(values: dict[str, Any], where: str) -> tuple[str, ...]:
+    """The names of the classes in a parsed ``config.json``: ``id2label``, or so many as ``num_labels`` says, or two."""
+    names = values.get("id2label")
+    if names is None:
+        count = values.get("num_labels", 2)
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise UserError(f"{where}: num_labels must be a whole number above 0, not {count!r}")
+        return tuple(f"LABEL_{number}" for number in range(count))
+    try:
+        found = {int(key): str(name) for key, name in names.items()}
+    except (AttributeError, ValueError):
+        found = {}
+    if not found or sorted(found) != list(range(len(found))):
+        raise UserError(f"{where}: id2label must name the classes 0, 1, 2 and so on, each once")
+    return tuple(found[number] for number in range(len(found)))
 
 
 def shape_config(shape: str, **changes: Any) -> ModelConfig:
@@ -113,7 +154,10 @@ def shape_config(shape: str, **changes: Any) -> ModelConfig:
 
 def count_parameters(config: ModelConfig) -> int:
     """Parameters of embeddings, layers and pooler: the figure the releases give (109.48M for BERT-Base)."""
-    D, F = config.hidden_size, config.intermediate_size
-    embeddings = (config.vocab_size + config.max_position_embeddings + config.type_vocab_size) * D + 2 * D
+    D, F, P = config.hidden_size, config.intermediate_size, config.max_position_embeddings
+    is_absolute = config.position_embedding_type == "absolute"
+    embeddings = (config.vocab_size + (P if is_absolute else 0) + config.type_vocab_size) * D + 2 * D
     layer = 4 * (D * D + D) + 2 * D * F + F + D + 4 * D  # attention, feed-forward, two norms
+    if not is_absolute:
+        layer += (2 * P - 1) * (D // config.num_attention_heads)
     return embeddings + config.num_hidden_layers * layer + D * D + D

@@ -1,6 +1,6 @@
 """What stands on the encoder: one small head per kind of answer, and the model that joins them. Heads return logits.
 
-B batch · L sequence length · D hidden size · V vocabulary · Y labels · M masked positions
+B batch · L sequence length · D hidden size · V vocabulary · Y labels · C choices · M masked positions
 """
 
 from collections.abc import Mapping
@@ -49,13 +49,42 @@ class ClassificationHead(nn.Module):
     def __init__(self, config: ModelConfig, num_labels: int = 2) -> None:
         super().__init__()
         self.pooler = nn.Linear(config.hidden_size, config.hidden_size)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = nn.Dropout(config.head_dropout_prob)
         self.classifier = nn.Linear(config.hidden_size, num_labels)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         """``(B, L, D)`` to ``(B, Y)``."""
         out: Tensor = self.classifier(self.dropout(torch.tanh(self.pooler(x_BLD[:, 0]))))
         return out
+
+
+class TokenClassificationHead(nn.Module):
+    """One label per token (paper, section 5.3; ``BertForTokenClassification``)."""
+
+    def __init__(self, config: ModelConfig, num_labels: int = 2) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(config.head_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, num_labels)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        """``(B, L, D)`` to ``(B, L, Y)``."""
+        out: Tensor = self.classifier(self.dropout(x_BLD))
+        return out
+
+
+class MultipleChoiceHead(nn.Module):
+    """How well a choice fits (paper, section 4.4; ``BertForMultipleChoice``). Each row is one choice of a question."""
+
+    def __init__(self, config: ModelConfig, num_labels: int = 1) -> None:
+        super().__init__()
+        self.pooler = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.head_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, 1)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        """``(B, L, D)`` to ``(B,)``; with C choices each, ``view(-1, C)`` has a row for each question."""
+        out: Tensor = self.classifier(self.dropout(torch.tanh(self.pooler(x_BLD[:, 0]))))
+        return out.squeeze(-1)
 
 
 class SpanHead(nn.Module):
@@ -75,12 +104,17 @@ HEADS: Mapping[str, type[nn.Module]] = {
     "masked_lm": MaskedLMHead,
     "next_sentence": NextSentenceHead,
     "classification": ClassificationHead,
+    "token_classification": TokenClassificationHead,
+    "multiple_choice": MultipleChoiceHead,
     "span": SpanHead,
 }
 
 
 class Model(nn.Module):
-    """An encoder and the heads named in ``heads``; ``num_labels`` is the width of a classification head."""
+    """An encoder and the heads named in ``heads``; ``num_labels`` is the width of a head that classifies.
+
+    Under ``torch.device("meta")`` nothing is drawn and no memory taken, until weights are assigned.
+    """
 
     def __init__(self, config: ModelConfig, heads: tuple[str, ...] = (), num_labels: int = 2, seed: int = 0) -> None:
         super().__init__()

@@ -5,7 +5,8 @@ are stacked along the first axis in that order.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,6 +25,11 @@ _TABLE: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         tuple(f"bert.encoder.layer.{{}}.attention.self.{name}" for name in ("query", "key", "value")),
         _DENSE,
     ),
+    (
+        "encoder.layers.{}.attention.distances.embedding",
+        ("bert.encoder.layer.{}.attention.self.distance_embedding",),
+        ("weight",),
+    ),
     ("encoder.layers.{}.attention.output", ("bert.encoder.layer.{}.attention.output.dense",), _DENSE),
     ("encoder.layers.{}.attention_norm", ("bert.encoder.layer.{}.attention.output.LayerNorm",), _DENSE),
     ("encoder.layers.{}.intermediate", ("bert.encoder.layer.{}.intermediate.dense",), _DENSE),
@@ -37,12 +43,16 @@ _TABLE: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("heads.classification.pooler", ("bert.pooler.dense",), _DENSE),
     ("heads.classification.classifier", ("classifier",), _DENSE),
     ("heads.span.classifier", ("qa_outputs",), _DENSE),
+    ("heads.token_classification.classifier", ("classifier",), _DENSE),
+    ("heads.multiple_choice.pooler", ("bert.pooler.dense",), _DENSE),
+    ("heads.multiple_choice.classifier", ("classifier",), _DENSE),
 )
 _FOREIGN = {f"{ours}.{end}": tuple(f"{name}.{end}" for name in theirs) for ours, theirs, ends in _TABLE for end in ends}
 _TIED = {  # a second name for the same numbers
     "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
+_BUFFERS = ("position_ids", "token_type_ids")  # numbers that are no weights; versions 3 and 4 saved them
 
 ARCHITECTURES: Mapping[str, tuple[str, ...]] = {  # Hugging Face's class names and the heads they hold
     "BertModel": (),
@@ -50,8 +60,35 @@ ARCHITECTURES: Mapping[str, tuple[str, ...]] = {  # Hugging Face's class names a
     "BertForMaskedLM": ("masked_lm",),
     "BertForNextSentencePrediction": ("next_sentence",),
     "BertForSequenceClassification": ("classification",),
+    "BertForTokenClassification": ("token_classification",),
+    "BertForMultipleChoice": ("multiple_choice",),
     "BertForQuestionAnswering": ("span",),
 }
+_TELLING = {  # a head that shows by a name of its own; "classifier" may be any of three
+    "masked_lm": "cls.predictions.transform.dense.weight",
+    "next_sentence": "cls.seq_relationship.weight",
+    "span": "qa_outputs.weight",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which tensors of a file make ours."""
+
+    sources: dict[str, tuple[str, ...]]
+    """Ours by name: theirs, as the file spells them; several are stacked."""
+    missing: list[str]
+    """Ours that the file lacks."""
+    unused: list[str]
+    """Theirs that nothing asked for, in today's spelling."""
+
+    def collect(self, found: Mapping[str, Tensor], *, stacked: bool) -> dict[str, Tensor]:
+        """Ours that are ``stacked`` (new memory), or else those that are theirs as they are (the same memory)."""
+        return {
+            ours: _stack({name: found[name] for name in names})
+            for ours, names in self.sources.items()
+            if (len(names) > 1) is stacked
+        }
 
 
 def architecture(heads: tuple[str, ...]) -> str:
@@ -74,32 +111,46 @@ def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def from_foreign(
-    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], list[str], list[str]]:
-    """Pick the tensors that ``wanted`` (our state) names out of a Hugging Face file.
+def match(wanted: Iterable[str], found: Mapping[str, Tensor]) -> Match:
+    """Find the tensors that ``wanted`` (names of our state) asks for in a Hugging Face file.
 
-    Returns ours by name, our names that the file lacks, and names in the file that nothing asked for. Older spellings
-    (``gamma``/``beta``, no ``bert.`` prefix) are understood. A tied copy counts as used only if it is one: the output
-    matrix of a model that was trained untied is among the names that nothing asked for. Shapes are not checked here,
-    but UserError if tensors to be stacked differ in theirs.
+    Older spellings are understood: ``gamma``/``beta``, no ``bert.`` before the encoder, ``module.`` or ``model.``
+    before all. A tied copy counts as used only if it is one: the output matrix of a model that was trained untied is
+    among the names that nothing asked for. Shapes are not looked at here.
     """
-    found = {_canonical(name): tensor for name, tensor in found.items()}
-    state: dict[str, Tensor] = {}
+    spelled = {_canonical(name): name for name in found}
+    sources: dict[str, tuple[str, ...]] = {}
     missing: list[str] = []
     used: set[str] = set()
     for copy, original in _TIED.items():
-        if copy in found and _is_equal(found[copy], found.setdefault(original, found[copy])):
+        if copy in spelled and _is_equal(found[spelled[copy]], found[spelled.setdefault(original, spelled[copy])]):
             used.add(copy)
     for ours in wanted:
         names = _foreign_names(ours)
-        if all(name in found for name in names):
-            state[ours] = _stack({name: found[name] for name in names})
+        if all(name in spelled for name in names):
+            sources[ours] = tuple(spelled[name] for name in names)
             used.update(names)
         else:
             missing.append(ours)
-    unused = sorted(name for name in found if name not in used and not name.endswith("position_ids"))
-    return state, missing, unused
+    return Match(sources, missing, sorted(name for name in spelled if name not in used and not name.endswith(_BUFFERS)))
+
+
+def from_foreign(wanted: Iterable[str], found: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str], list[str]]:
+    """Pick the tensors that ``wanted`` names out of a Hugging Face file, by the rules of ``match``.
+
+    Returns ours by name, our names that the file lacks, and names in the file that nothing asked for. UserError if
+    tensors to be stacked differ in their shapes.
+    """
+    matched = match(wanted, found)
+    state = matched.collect(found, stacked=True) | matched.collect(found, stacked=False)
+    return {ours: state[ours] for ours in matched.sources}, matched.missing, matched.unused
+
+
+def heads_in(names: Iterable[str]) -> tuple[str, ...]:
+    """The heads that the names in a file give away: those of pre-training, or the one for spans."""
+    there = {_canonical(name) for name in names}
+    heads = tuple(head for head, name in _TELLING.items() if name in there)
+    return ("span",) if "span" in heads else heads
 
 
 def _foreign_names(ours: str) -> tuple[str, ...]:
@@ -123,6 +174,7 @@ def _is_equal(left: Tensor, right: Tensor) -> bool:
 
 
 def _canonical(name: str) -> str:
+    name = re.sub(r"^(module\.|model\.)+", "", name)  # DataParallel's, and what a model inside another is called
     name = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
     if name.split(".")[0] in ("embeddings", "encoder", "pooler"):
         return f"bert.{name}"

@@ -10,6 +10,7 @@ from tokenizers import AddedToken, decoders, processors
 
 from dokkai.errors import UserError
 from dokkai.files import existing_file, read_json, write_json, write_text
+from dokkai.hub import resolve
 from dokkai.progress import say
 from dokkai.tokenization.tokenizer import SpecialTokens, Tokenizer
 from dokkai.tokenization.tokens import CONTINUATION
@@ -74,8 +75,10 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path, model_max_length: int 
     write_json(directory / "tokenizer_config.json", config)
 
 
-def load_tokenizer(directory: Path, behaviour: str | None = None) -> Tokenizer:
+def load_tokenizer(directory: str | Path, behaviour: str | None = None) -> Tokenizer:
     """Read a tokenizer that dokkai or Hugging Face wrote: ``tokenizer.json``, else ``vocab.txt``.
+
+    What is no directory is a name on the Hugging Face hub, ``name@revision``.
 
     ``tokenizer_config.json`` is heeded if there is one; where it and ``tokenizer.json`` disagree it decides, as with
     Hugging Face, and that is said. A bare ``vocab.txt`` that has upper-case letters counts as cased.
@@ -85,9 +88,7 @@ def load_tokenizer(directory: Path, behaviour: str | None = None) -> Tokenizer:
     no vocabulary in it, another kind of tokenizer, a required special token missing, no such behaviour, settings that
     the original has not.
     """
-    directory = Path(directory)
-    if not directory.is_dir():
-        raise UserError(f"{directory}: no such directory; give the directory that holds tokenizer.json or vocab.txt")
+    directory = resolve(directory, weights=False)
     config = _optional_json(directory / "tokenizer_config.json", "tokenizer configuration")
     if (directory / "tokenizer.json").exists():
         found = _from_tokenizer_json(directory / "tokenizer.json")

@@ -9,6 +9,7 @@ import numpy as np
 from dokkai.data.order import group_by_length, split_by_tokens
 from dokkai.errors import UserError
 from dokkai.files import checksum
+from dokkai.hub import resolve
 from dokkai.model.checkpoint import load_model
 from dokkai.model.device import choose_device, choose_precision
 from dokkai.model.encoder import start_positions_as_waves
@@ -36,7 +37,7 @@ def finetune(
     limit: int | None = None,
     device: str | None = None,
 ) -> Pipeline:
-    """Train a task on a file of examples, starting from the model directory ``start``.
+    """Train a task on a file of examples, starting from the model ``start`` (as for ``load``).
 
     ``random_weights`` keeps shape and vocabulary of ``start`` but forgets what it learned: the baseline that shows
     what pre-training is worth. ``limit`` takes the first examples only. The same call continues a stopped run.
@@ -48,16 +49,16 @@ def finetune(
         raise UserError("model.shape cannot be set here: the shape is that of the model under --from; leave it away")
     if settings.model.sinusoidal_positions and not random_weights:
         raise UserError("model.sinusoidal_positions is for random weights; the model under --from has its positions")
-    start, out = Path(start), Path(out)
-    tokenizer = load_tokenizer(start)
-    check_origin(start, tokenizer)
+    origin, out = resolve(start), Path(out)
+    tokenizer = load_tokenizer(origin)
+    check_origin(origin, tokenizer)
     task = create_task(settings.task, tokenizer)
     everything = task.read(Path(train_path))
     if isinstance(settings.task, ClassificationSettings):
         task = create_task(settings.task, tokenizer, _labels(everything, train_path))
     examples = everything[:limit]
     model, report = load_model(
-        start, task.heads, len(task.labels) or 2, settings.train.seed, **settings.model.changes()
+        origin, task.heads, len(task.labels) or 2, settings.train.seed, **settings.model.changes()
     )
     if random_weights:
         model = Model(model.config, task.heads, len(task.labels) or 2, settings.train.seed)
@@ -67,7 +68,7 @@ def finetune(
     dev = task.read(Path(dev_path)) if dev_path else []
     chosen = choose_device(device)
     pipeline = Pipeline(model, tokenizer, task, chosen, choose_precision(settings.train.precision, chosen))
-    sources: dict[str, Any] = {"from": str(start), "random_weights": random_weights, "train": str(train_path)}
+    sources: dict[str, Any] = {"from": str(Path(start)), "random_weights": random_weights, "train": str(train_path)}
     sources |= {"num_examples": len(examples), "dev": str(dev_path) if dev_path else None}
     sources |= {"train_checksum": _checksum(train_path), "dev_checksum": _checksum(dev_path)}
     run = RunDirectory(out, "finetune", settings.model_dump(), sources)
@@ -75,7 +76,7 @@ def finetune(
         say(f"{out}: this run is finished already")
         return load(out, device)
     batches = FeatureBatches(task, task.encode(examples, training=True), settings.train)
-    say(f"from {start}: " + ("random weights" if random_weights else str(report) or "all weights"))
+    say(f"from {Path(start)}: " + ("random weights" if random_weights else str(report) or "all weights"))
     say(f"fine-tuning on {len(examples):,} examples ({batches.num_features:,} sequences), {len(batches):,} steps")
     with run:
         dev_features = task.encode(dev, training=False)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dokkai.data.shards import Corpus, read_index
 from dokkai.errors import UserError
+from dokkai.hub import resolve
 from dokkai.model.checkpoint import load_model
 from dokkai.model.config import count_parameters, shape_config
 from dokkai.model.device import choose_device, choose_precision
@@ -29,7 +30,7 @@ def pretrain(
 ) -> Pipeline:
     """Train masked LM (and next sentence) on what ``prepare`` wrote; the same call continues a stopped run.
 
-    ``init`` starts from the weights of a model directory instead of random ones. Returns the trained pipeline.
+    ``init`` starts from the weights of a model (as for ``load``) instead of random ones. Returns the trained pipeline.
     """
     settings = load_settings(recipe, overrides)
     if not isinstance(settings.task, PretrainingSettings):
@@ -40,9 +41,10 @@ def pretrain(
     if corpus.fingerprint != tokenizer.fingerprint:
         raise UserError(f"{data}: the shards were made with another tokenizer than the one beside them; prepare again")
     task = Pretraining(settings.task, tokenizer)
-    if init:
-        _check_start(Path(init), tokenizer, data)
-    model = _create_model(settings, task, tokenizer.vocab_size, Path(init) if init else None)
+    origin = resolve(init) if init else None
+    if origin:
+        _check_start(origin, tokenizer, data)
+    model = _create_model(settings, task, tokenizer.vocab_size, origin)
     check_length(task, model)
     chosen = choose_device(device)
     pipeline = Pipeline(model, tokenizer, task, chosen, choose_precision(settings.train.precision, chosen))
@@ -50,9 +52,9 @@ def pretrain(
         "data": corpus.fingerprint,
         "num_tokens": corpus.num_tokens,
         "checksum": corpus.checksum,
-        "init": str(init) if init else None,
+        "init": str(Path(init)) if init else None,
     }
-    run = RunDirectory(out, "pretrain", settings.model_dump(), sources, Path(init) if init else None)
+    run = RunDirectory(out, "pretrain", settings.model_dump(), sources, origin)
     if run.is_finished:
         say(f"{out}: this run is finished already")
         return load(out, device)

@@ -1,0 +1,112 @@
+"""A model by name: the directory on this machine, or a model of the Hugging Face hub, fetched once into its cache."""
+
+import importlib
+import re
+from pathlib import Path
+
+from dokkai.errors import UserError, did_you_mean
+from dokkai.progress import say
+
+_TEXTS = (  # what is read of a model, weights aside
+    "config.json",
+    "task.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+)
+_WEIGHTS = (  # the second kind is fetched only where the first is not there
+    ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"),
+)
+
+
+def resolve(name: str | Path, weights: bool = True) -> Path:
+    """The directory of a model: ``name`` itself if it is one, else what the hub holds under it, ``name@revision``.
+
+    The package ``huggingface_hub`` fetches, with its cache, its token and its offline mode (``HF_HOME``, ``HF_TOKEN``,
+    ``HF_HUB_OFFLINE``). Only files that dokkai reads are fetched; ``weights=False`` leaves the weights out. UserError
+    says what was tried: the directory, the cache, the hub.
+    """
+    path, text = Path(name), str(name)
+    if path.is_dir():
+        return path
+    repository, _, revision = text.partition("@")
+    if path.exists():
+        raise UserError(f"{text}: no such model directory; it is a file, give the directory that holds it")
+    if text.startswith((".", "/", "~")) or text.endswith("/") or not _is_name(repository):
+        raise UserError(f"{text}: no such model directory{_neighbour(path)}")
+    wanted = _WEIGHTS if weights else ((),)
+    for patterns in wanted:
+        found = _fetch(text, repository, revision or None, [*_TEXTS, *patterns])
+        if not patterns or any(file for pattern in patterns for file in found.glob(pattern)):
+            say(f"{text}: from the Hugging Face hub, revision {found.name}")
+            return found
+    raise UserError(
+        f"{text}: what the Hugging Face hub, or its copy in the cache ({found}), holds under this name has no "
+        f"{_WEIGHTS[0][0]} and no {_WEIGHTS[1][0]}; choose a model with PyTorch weights"
+    )
+
+
+def _fetch(text: str, repository: str, revision: str | None, patterns: list[str]) -> Path:
+    from huggingface_hub import constants, errors, snapshot_download
+
+    tried = f"{text}: no such model directory{_neighbour(Path(text))}"
+    help_ = "check the name, or give the directory of a model"
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"]))
+    except errors.GatedRepoError:
+        raise UserError(
+            f"{text}: the Hugging Face hub gives this model only to those who accepted its conditions; accept them on "
+            "its page, then set HF_TOKEN to your token"
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise UserError(f"{text}: the Hugging Face hub has {repository}, but no revision '{revision}' of it") from None
+    except errors.RepositoryNotFoundError:
+        raise UserError(
+            f"{tried}, and the Hugging Face hub has no such model, or only a private one; {help_}, or set HF_TOKEN"
+        ) from None
+    except errors.LocalEntryNotFoundError as error:
+        cache = f"not whole in the cache of the Hugging Face hub ({constants.HF_HUB_CACHE})"
+        if constants.HF_HUB_OFFLINE:
+            raise UserError(
+                f"{tried}, {cache}, and HF_HUB_OFFLINE forbids to ask the hub; {help_}, or unset HF_HUB_OFFLINE"
+            ) from None
+        reason = type(error.__cause__ or error).__name__
+        raise UserError(
+            f"{tried}, {cache}, and the hub ({constants.ENDPOINT}) cannot be reached ({reason}); {help_}, or mend the "
+            "connection"
+        ) from None
+    except errors.HFValidationError:
+        raise UserError(tried) from None
+    except _network_errors() as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise UserError(
+            f"{tried}, and fetching it from the Hugging Face hub failed ({type(error).__name__}: {first}); try again"
+        ) from error
+
+
+def _is_name(repository: str) -> bool:
+    """Whether it has the form of a name on the hub, ``model`` or ``owner/model``."""
+    return re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", repository, re.ASCII) is not None
+
+
+def _neighbour(path: Path) -> str:
+    """The directory beside it that was perhaps meant."""
+    if not path.parent.is_dir():
+        return ""
+    beside = {str(item) for item in path.parent.iterdir() if item.is_dir()}
+    words = did_you_mean(str(path), beside)
+    return words.rstrip("?").replace("; did you mean", " (did you mean") + "?)" if "did you mean" in words else ""
+
+
+def _network_errors() -> tuple[type[Exception], ...]:
+    """What the library under ``huggingface_hub`` raises when a connection breaks; it has changed its name."""
+    found: list[type[Exception]] = [OSError]
+    for name in ("httpx2", "httpx"):
+        try:
+            found.append(importlib.import_module(name).HTTPError)
+        except ImportError:
+            continue
+    return tuple(found)
