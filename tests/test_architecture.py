@@ -12,7 +12,7 @@ ROWS = (  # bottom to top; rooms of one row do not know each other
     {"tasks"},
     {"pipeline"},
     {"training"},
-    {"asking", "predicting", "embedding", "doctor"},
+    {"asking", "predicting", "embedding", "converting", "doctor"},
     {"cli"},
 )
 FOUNDATION = ROWS[0]  # small files that may use one another

@@ -16,7 +16,7 @@ from dokkai.data.sentences import split_sentences
 from dokkai.data.squad import Question
 from dokkai.errors import UserError
 from dokkai.files import read_json, write_json
-from dokkai.model.checkpoint import LoadReport, load_model, save_model
+from dokkai.model.checkpoint import CONFIG, LoadReport, load_model, save_model, saved_labels
 from dokkai.model.device import autocast, choose_device, choose_precision
 from dokkai.model.heads import Model
 from dokkai.progress import Progress, say
@@ -256,8 +256,7 @@ def _guess_task(model: Model, tokenizer: Tokenizer, path: Path) -> Task | None:
         )
         return create_task(windows, tokenizer)
     if "classification" in model.heads:
-        names = read_json(path / "config.json", "model configuration").get("id2label") or {}
-        labels = tuple(names[key] for key in sorted(names, key=int)) or ("LABEL_0", "LABEL_1")
+        labels = saved_labels(read_json(path / CONFIG, "model configuration")) or ("LABEL_0", "LABEL_1")
         cut = ClassificationSettings(max_length=min(128, positions))  # type: ignore[call-arg]
         return create_task(cut, tokenizer, labels)
     return None

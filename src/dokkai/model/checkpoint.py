@@ -115,6 +115,12 @@ def saved_heads(values: dict[str, Any], where: Path) -> tuple[str, ...]:
     return ARCHITECTURES[name]
 
 
+def saved_labels(values: dict[str, Any]) -> tuple[str, ...]:
+    """The names of the classes in a parsed ``config.json``, in order; empty if it names none."""
+    names = values.get("id2label") or {}
+    return tuple(names[key] for key in sorted(names, key=int))
+
+
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Replace a safetensors file."""
     with replacing(path) as temporary:

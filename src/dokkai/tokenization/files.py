@@ -68,17 +68,20 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path, model_max_length: int 
     write_json(directory / "tokenizer_config.json", config)
 
 
-def load_tokenizer(directory: Path) -> Tokenizer:
+def load_tokenizer(directory: Path, lowercase: bool | None = None) -> Tokenizer:
     """Read a tokenizer that dokkai or Hugging Face wrote: ``tokenizer.json``, else ``vocab.txt``.
 
     ``tokenizer_config.json`` is heeded if there is one; where it and ``tokenizer.json`` disagree it decides, as with
-    Hugging Face, and that is said. A bare ``vocab.txt`` that has upper-case letters counts as cased. UserError: no such
-    directory, no vocabulary in it, another kind of tokenizer, a required special token missing.
+    Hugging Face, and that is said. A bare ``vocab.txt`` that has upper-case letters counts as cased; ``lowercase``
+    decides it, whatever the files say. UserError: no such directory, no vocabulary in it, another kind of tokenizer, a
+    required special token missing.
     """
     directory = Path(directory)
     if not directory.is_dir():
         raise UserError(f"{directory}: no such directory; give the directory that holds tokenizer.json or vocab.txt")
     config = _optional_json(directory / "tokenizer_config.json", "tokenizer configuration")
+    if lowercase is not None:
+        config["do_lower_case"] = lowercase
     if (directory / "tokenizer.json").exists():
         found = _from_tokenizer_json(directory / "tokenizer.json")
     elif (directory / "vocab.txt").exists():
