@@ -14,14 +14,19 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable ".[test,check]"
 	touch $@
 
+# TensorFlow, which some slow tests compare with: nothing but test-all needs it.
+$(VENV)/.reference: $(VENV)/.ready
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable ".[reference]"
+	touch $@
+
 demo: setup
 	bash examples/demo.sh
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadscope
 
-test-all: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
+test-all: $(VENV)/.reference
+	DOKKAI_REFERENCE=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope
 
 check: setup
 	$(BIN)/ruff check .

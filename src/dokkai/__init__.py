@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dokkai.converting import convert
     from dokkai.data.prepare import prepare
     from dokkai.errors import UserError
     from dokkai.pipeline import Answer, Pipeline, load
@@ -19,6 +20,7 @@ _HOMES = {
     "Pipeline": "dokkai.pipeline",
     "Tokenizer": "dokkai.tokenization",
     "UserError": "dokkai.errors",
+    "convert": "dokkai.converting",
     "finetune": "dokkai.training.finetune",
     "load": "dokkai.pipeline",
     "load_tokenizer": "dokkai.tokenization",
@@ -33,6 +35,7 @@ __all__ = [
     "Pipeline",
     "Tokenizer",
     "UserError",
+    "convert",
     "finetune",
     "load",
     "load_tokenizer",

@@ -233,6 +233,38 @@ def embed(
     embed_lines(run, file, _numbers(layers, "--layers"), pooling, out, device, form, max_length)
 
 
+@app.command(epilog="Example: dokkai convert uncased_L-12_H-768_A-12 --out models/base")
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="model directory, or checkpoint of TensorFlow")],
+    out: Annotated[Path, typer.Option(help="the new directory")],
+    format: Annotated[str, typer.Option(help="dokkai (opens in transformers too), or tensorflow")] = "dokkai",
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16; unset: as in the source")] = None,
+    base: Annotated[Path | None, typer.Option(help="folder with bert_config.json and vocab.txt")] = None,
+    labels: Annotated[str | None, typer.Option(help="names of the classes, with commas between them")] = None,
+    cased: Annotated[bool | None, typer.Option("--cased/--uncased", help="unset: a guess, which is said")] = None,
+    gelu: Annotated[str | None, typer.Option(help='what "gelu" means: erf, or tanh; unset: erf')] = None,
+    behaviour: Annotated[str | None, typer.Option(help="original, or huggingface; unset: original")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Convert a checkpoint of Google's TensorFlow release to a model directory, and back; change the precision."""
+    from dataclasses import asdict
+
+    from dokkai.converting import convert as run_convert
+
+    made = run_convert(
+        source,
+        out,
+        format=format,
+        dtype=dtype,
+        base=base,
+        labels=tuple(labels.split(",")) if labels else (),
+        lowercase=None if cased is None else not cased,
+        gelu=gelu,
+        behaviour=behaviour,
+    )
+    _print_facts(asdict(made), as_json)
+
+
 @app.command(epilog="Example: dokkai recipes --json")
 def recipes(as_json: AsJson = False) -> None:
     """List the recipes that come with dokkai."""

@@ -1,7 +1,7 @@
-"""The one table of foreign names: how each of our tensors is called on disk (Hugging Face's layout).
+"""The one table of foreign names: how each of our tensors is called by Hugging Face, and by Google's release of 2018.
 
-``{}`` stands for the number of the layer. Where Hugging Face keeps three tensors and we one (query, key, value), they
-are stacked along the first axis in that order.
+``{}`` stands for the number of the layer. Where they keep three tensors and we one (query, key, value), they are
+stacked along the first axis in that order. Google's ``kernel`` is the transpose of our ``weight``.
 """
 
 import re
@@ -13,41 +13,106 @@ from torch import Tensor
 
 from dokkai.errors import UserError
 
-_DENSE = ("weight", "bias")
-_TABLE: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
-    # ours, Hugging Face's, endings
-    ("encoder.embeddings.word", ("bert.embeddings.word_embeddings",), ("weight",)),
-    ("encoder.embeddings.position", ("bert.embeddings.position_embeddings",), ("weight",)),
-    ("encoder.embeddings.token_type", ("bert.embeddings.token_type_embeddings",), ("weight",)),
-    ("encoder.embeddings.norm", ("bert.embeddings.LayerNorm",), _DENSE),
+# The endings of ours and Hugging Face's names, and what Google calls them ("": the name ends before).
+_EMBEDDING = {"weight": ""}
+_DENSE = {"weight": "kernel", "bias": "bias"}
+_NORM = {"weight": "gamma", "bias": "beta"}
+_OUTPUT = {"weight": "output_weights", "bias": "output_bias"}
+_QKV = ("query", "key", "value")
+_TABLE: tuple[tuple[str, tuple[str, ...], tuple[str, ...] | None, Mapping[str, str]], ...] = (
+    # ours, Hugging Face's, Google's (None: the release has no such head), endings
+    (
+        "encoder.embeddings.word",
+        ("bert.embeddings.word_embeddings",),
+        ("bert/embeddings/word_embeddings",),
+        _EMBEDDING,
+    ),
+    (
+        "encoder.embeddings.position",
+        ("bert.embeddings.position_embeddings",),
+        ("bert/embeddings/position_embeddings",),
+        _EMBEDDING,
+    ),
+    (
+        "encoder.embeddings.token_type",
+        ("bert.embeddings.token_type_embeddings",),
+        ("bert/embeddings/token_type_embeddings",),
+        _EMBEDDING,
+    ),
+    ("encoder.embeddings.norm", ("bert.embeddings.LayerNorm",), ("bert/embeddings/LayerNorm",), _NORM),
     (
         "encoder.layers.{}.attention.qkv",
-        tuple(f"bert.encoder.layer.{{}}.attention.self.{name}" for name in ("query", "key", "value")),
+        tuple(f"bert.encoder.layer.{{}}.attention.self.{name}" for name in _QKV),
+        tuple(f"bert/encoder/layer_{{}}/attention/self/{name}" for name in _QKV),
         _DENSE,
     ),
     (
         "encoder.layers.{}.attention.distances.embedding",
         ("bert.encoder.layer.{}.attention.self.distance_embedding",),
-        ("weight",),
+        None,
+        {"weight": ""},
     ),
-    ("encoder.layers.{}.attention.output", ("bert.encoder.layer.{}.attention.output.dense",), _DENSE),
-    ("encoder.layers.{}.attention_norm", ("bert.encoder.layer.{}.attention.output.LayerNorm",), _DENSE),
-    ("encoder.layers.{}.intermediate", ("bert.encoder.layer.{}.intermediate.dense",), _DENSE),
-    ("encoder.layers.{}.output", ("bert.encoder.layer.{}.output.dense",), _DENSE),
-    ("encoder.layers.{}.output_norm", ("bert.encoder.layer.{}.output.LayerNorm",), _DENSE),
-    ("heads.masked_lm.transform", ("cls.predictions.transform.dense",), _DENSE),
-    ("heads.masked_lm.norm", ("cls.predictions.transform.LayerNorm",), _DENSE),
-    ("heads.masked_lm", ("cls.predictions",), ("bias",)),
-    ("heads.next_sentence.pooler", ("bert.pooler.dense",), _DENSE),
-    ("heads.next_sentence.classifier", ("cls.seq_relationship",), _DENSE),
-    ("heads.classification.pooler", ("bert.pooler.dense",), _DENSE),
-    ("heads.classification.classifier", ("classifier",), _DENSE),
-    ("heads.span.classifier", ("qa_outputs",), _DENSE),
-    ("heads.token_classification.classifier", ("classifier",), _DENSE),
-    ("heads.multiple_choice.pooler", ("bert.pooler.dense",), _DENSE),
-    ("heads.multiple_choice.classifier", ("classifier",), _DENSE),
+    (
+        "encoder.layers.{}.attention.output",
+        ("bert.encoder.layer.{}.attention.output.dense",),
+        ("bert/encoder/layer_{}/attention/output/dense",),
+        _DENSE,
+    ),
+    (
+        "encoder.layers.{}.attention_norm",
+        ("bert.encoder.layer.{}.attention.output.LayerNorm",),
+        ("bert/encoder/layer_{}/attention/output/LayerNorm",),
+        _NORM,
+    ),
+    (
+        "encoder.layers.{}.intermediate",
+        ("bert.encoder.layer.{}.intermediate.dense",),
+        ("bert/encoder/layer_{}/intermediate/dense",),
+        _DENSE,
+    ),
+    (
+        "encoder.layers.{}.output",
+        ("bert.encoder.layer.{}.output.dense",),
+        ("bert/encoder/layer_{}/output/dense",),
+        _DENSE,
+    ),
+    (
+        "encoder.layers.{}.output_norm",
+        ("bert.encoder.layer.{}.output.LayerNorm",),
+        ("bert/encoder/layer_{}/output/LayerNorm",),
+        _NORM,
+    ),
+    (
+        "heads.masked_lm.transform",
+        ("cls.predictions.transform.dense",),
+        ("cls/predictions/transform/dense",),
+        _DENSE,
+    ),
+    (
+        "heads.masked_lm.norm",
+        ("cls.predictions.transform.LayerNorm",),
+        ("cls/predictions/transform/LayerNorm",),
+        _NORM,
+    ),
+    ("heads.masked_lm", ("cls.predictions",), ("cls/predictions",), {"bias": "output_bias"}),
+    ("heads.next_sentence.pooler", ("bert.pooler.dense",), ("bert/pooler/dense",), _DENSE),
+    ("heads.next_sentence.classifier", ("cls.seq_relationship",), ("cls/seq_relationship",), _OUTPUT),
+    ("heads.classification.pooler", ("bert.pooler.dense",), ("bert/pooler/dense",), _DENSE),
+    ("heads.classification.classifier", ("classifier",), ("",), _OUTPUT),
+    ("heads.span.classifier", ("qa_outputs",), ("cls/squad",), _OUTPUT),
+    ("heads.token_classification.classifier", ("classifier",), None, _OUTPUT),
+    ("heads.multiple_choice.pooler", ("bert.pooler.dense",), None, _DENSE),
+    ("heads.multiple_choice.classifier", ("classifier",), None, _OUTPUT),
 )
-_FOREIGN = {f"{ours}.{end}": tuple(f"{name}.{end}" for name in theirs) for ours, theirs, ends in _TABLE for end in ends}
+_FOREIGN = {
+    f"{ours}.{end}": tuple(f"{name}.{end}" for name in theirs) for ours, theirs, _, ends in _TABLE for end in ends
+}
+_GOOGLE = {
+    f"{ours}.{end}": tuple(f"{name}/{theirs}".strip("/") for name in google)
+    for ours, _, google, ends in _TABLE
+    if google is not None
+    for end, theirs in ends.items()
+}
 _TIED = {  # a second name for the same numbers
     "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
@@ -153,12 +218,45 @@ def heads_in(names: Iterable[str]) -> tuple[str, ...]:
     return ("span",) if "span" in heads else heads
 
 
+def to_google(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our tensors under the names of Google's release; UserError for a head that it does not have."""
+    out: dict[str, Tensor] = {}
+    for ours, tensor in state.items():
+        names = google_names(ours)
+        for name, part in zip(names, tensor.chunk(len(names)), strict=True):
+            out[name] = (part.t() if is_kernel(name) else part).contiguous()
+    return out
+
+
+def from_google(ours: str, found: Mapping[str, Tensor]) -> Tensor:
+    """One of our tensors out of Google's, which are all in ``found``; UserError if they do not fit together."""
+    return _stack({name: found[name].t() if is_kernel(name) else found[name] for name in google_names(ours)})
+
+
+def google_names(ours: str) -> tuple[str, ...]:
+    """What the release calls one of our tensors, or its three parts; UserError if it has no such head."""
+    try:
+        return _lookup(_GOOGLE, ours)
+    except KeyError:
+        head = ours.split(".")[1].replace("_", " ")
+        raise UserError(f"Google's release has no head for {head}, so its checkpoints cannot hold one") from None
+
+
+def is_kernel(name: str) -> bool:
+    """Whether Google's tensor of this name is transposed."""
+    return name.endswith("/kernel")
+
+
 def _foreign_names(ours: str) -> tuple[str, ...]:
+    return _lookup(_FOREIGN, ours)
+
+
+def _lookup(table: Mapping[str, tuple[str, ...]], ours: str) -> tuple[str, ...]:
     layer = re.search(r"\.layers\.(\d+)\.", ours)
     if layer is None:
-        return _FOREIGN[ours]
+        return table[ours]
     pattern = ours.replace(f".layers.{layer[1]}.", ".layers.{}.")
-    return tuple(name.format(layer[1]) for name in _FOREIGN[pattern])
+    return tuple(name.format(layer[1]) for name in table[pattern])
 
 
 def _stack(parts: dict[str, Tensor]) -> Tensor:

@@ -75,13 +75,14 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path, model_max_length: int 
     write_json(directory / "tokenizer_config.json", config)
 
 
-def load_tokenizer(directory: str | Path, behaviour: str | None = None) -> Tokenizer:
+def load_tokenizer(directory: str | Path, behaviour: str | None = None, lowercase: bool | None = None) -> Tokenizer:
     """Read a tokenizer that dokkai or Hugging Face wrote: ``tokenizer.json``, else ``vocab.txt``.
 
     What is no directory is a name on the Hugging Face hub, ``name@revision``.
 
     ``tokenizer_config.json`` is heeded if there is one; where it and ``tokenizer.json`` disagree it decides, as with
-    Hugging Face, and that is said. A bare ``vocab.txt`` that has upper-case letters counts as cased.
+    Hugging Face, and that is said. A bare ``vocab.txt`` that has upper-case letters counts as cased; ``lowercase``
+    decides it, whatever the files say.
 
     ``behaviour`` is "original" (the release of 2018) or "huggingface" (what ``transformers`` gives for the directory);
     None means what the directory was saved with, or "huggingface" if that says nothing. UserError: no such directory,
@@ -90,6 +91,8 @@ def load_tokenizer(directory: str | Path, behaviour: str | None = None) -> Token
     """
     directory = resolve(directory, weights=False)
     config = _optional_json(directory / "tokenizer_config.json", "tokenizer configuration")
+    if lowercase is not None:
+        config["do_lower_case"] = lowercase
     if (directory / "tokenizer.json").exists():
         found = _from_tokenizer_json(directory / "tokenizer.json")
     elif (directory / "vocab.txt").exists():
