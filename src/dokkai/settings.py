@@ -104,7 +104,9 @@ class TrainSettings(_Section):
     epochs: float = Field(3.0, gt=0, description="passes over the examples, if steps is unset")
     batch_size: int = Field(32, ge=1, description="sequences per update, over all devices")
     micro_batch_tokens: int = Field(16384, ge=1, description="most tokens, padding included, in memory at a time")
-    optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: for the layers' matrices; AdamW: the rest")
+    optimizer: Literal["adamw", "muon", "bert-adam"] = Field(
+        "adamw", description="muon: for the layers' matrices; bert-adam: that of 2018, with its course of the rate"
+    )
     learning_rate: float = Field(5e-5, gt=0, description="highest learning rate")
     warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises from 0")
     weight_decay: float = Field(0.01, ge=0, description="decoupled decay; norms and biases are left out")

@@ -220,7 +220,7 @@ def save(run, step, model, optimizers, keep=2):
     save_checkpoint(run, step, model, optimizers, {"tokens": 5, "seconds": 0.5}, keep)
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon"])
+@pytest.mark.parametrize("name", ["adamw", "muon", "bert-adam"])
 def test_checkpoint_round_trip_and_keep(small, tmp_path, name):
     model, _ = small
     optimizers = create_optimizers(model, TrainSettings(optimizer=name))
