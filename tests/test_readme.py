@@ -94,6 +94,13 @@ def test_map_of_files():
     assert files <= set(mapped)
 
 
+def test_tests_named_in_the_pages_exist():
+    """``tests/data/test_order.py::test_name``, with the parameters left out."""
+    for page in PAGES:
+        for path, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", page.read_text(encoding="utf-8")):
+            assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{page.name}: {path}::{name}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):

@@ -4,7 +4,7 @@ B batch · L sequence length · V vocabulary · M masked positions
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from dokkai.data import masking
 from dokkai.data.instances import FullSequences, Instances, SentencePairs
 from dokkai.data.order import generator, permutation
+from dokkai.data.paper_instances import PaperPairs
 from dokkai.data.shards import Corpus
 from dokkai.errors import UserError
 from dokkai.settings import PretrainingSettings
@@ -65,6 +66,8 @@ class Pretraining:
             regular_ids=np.flatnonzero(~special & ~unused),
             is_continuation=np.asarray(tokenizer.is_continuation),
         )
+        self._released_vocabulary = replace(self.vocabulary, regular_ids=np.arange(tokenizer.vocab_size))
+        self._most = dict(zip(settings.lengths, settings.max_predictions or (), strict=False))
 
     def read(self, path: Path) -> Sequence[MaskedSequence]:
         """The held-out slice of a prepared directory, masked once and for all."""
@@ -76,8 +79,15 @@ class Pretraining:
 
     def instances(self, corpus: Corpus, length: int) -> Instances:
         """The corpus as numbered instances of at most ``length`` tokens."""
-        if self.settings.next_sentence:
-            settings = self.settings
+        settings = self.settings
+        if settings.static_duplicates:
+            shares = settings.short_share, settings.random_next_share
+            return PaperPairs(corpus, self.vocabulary, length, *shares, settings.static_duplicates)
+        return self._drawn_anew(corpus, length)
+
+    def _drawn_anew(self, corpus: Corpus, length: int) -> Instances:
+        settings = self.settings
+        if settings.next_sentence:
             return SentencePairs(corpus, self.vocabulary, length, settings.short_share, settings.random_next_share)
         return FullSequences(corpus, self.vocabulary, length)
 
@@ -86,16 +96,18 @@ class Pretraining:
     ) -> MaskedSequence:
         """Draw instance ``index`` and its masks from ``rng``; ``share`` stands in for ``masked_share``."""
         item = instances.instance(index, rng)
+        most = self._most.get(length) if share is None else None
         share = share or self.settings.masked_share
-        most = masking.max_predictions(length, share)
-        whole_word = self.settings.whole_word
-        ids, positions, originals = masking.mask(item.input_ids, self.vocabulary, share, most, whole_word, rng)
+        most = most or masking.max_predictions(length, share)
+        whole_word, as_released = self.settings.whole_word, isinstance(instances, PaperPairs)
+        vocabulary = self._released_vocabulary if as_released else self.vocabulary
+        ids, positions, originals = masking.mask(item.input_ids, vocabulary, share, most, whole_word, rng, as_released)
         return MaskedSequence(ids, item.token_type_ids, positions, originals, item.is_random_next)
 
     def heldout(self, corpus: Corpus) -> list[MaskedSequence]:
         """At most ``heldout_sequences`` masked sequences of the first phase's length, the same in every run."""
         length = self.settings.lengths[0]
-        instances = self.instances(corpus, length)
+        instances = self._drawn_anew(corpus, length)
         size = min(len(instances), self.settings.heldout_sequences)
         chosen = permutation(len(instances), _HELDOUT_SEED, 0, 0)[:size]
         return [
@@ -200,9 +212,7 @@ class PretrainingBatches:
         length, instances = self._lengths[phase], self._phases[phase]
         features = []
         for row in range(self._batch_size):
-            epoch, place = divmod((step - first_step) * self._batch_size + row, len(instances))
-            index = int(permutation(len(instances), self._seed, phase, epoch)[place])
-            rng = generator(self._seed, "instances", phase, epoch, index)
+            index, rng = instances.draw((step - first_step) * self._batch_size + row, self._seed, phase)
             features.append(self._task.masked(instances, index, length, rng))
         rows = max(1, self._micro_batch_tokens // length)
         parts = [features[start : start + rows] for start in range(0, len(features), rows)]
