@@ -187,6 +187,7 @@ def test_paper_recipe_killed(prepared, tmp_path):
     small = ["model.shape=tiny", "model.max_position_embeddings=64", "task.lengths=[32, 64]", "train.steps=20"]
     small += ["task.max_predictions=[5, 10]", "task.static_duplicates=2", "task.heldout_sequences=8"]
     small += ["train.batch_size=4", "train.warmup_share=0.1", "train.save_every=1", "train.log_every=1"]
+    small += ["train.evaluate_every=20"]
 
     def command(out):
         return ["pretrain", "paper-base", "--data", prepared, "--out", out, "--device", "cpu", *small]
