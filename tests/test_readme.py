@@ -94,6 +94,26 @@ def test_map_of_files():
     assert files <= set(mapped)
 
 
+def test_tests_named_in_the_pages_exist():
+    """``tests/data/test_order.py::test_name``, with the parameters left out."""
+    for page in PAGES:
+        for path, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", page.read_text(encoding="utf-8")):
+            assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{page.name}: {path}::{name}"
+
+
+def test_tests_named_by_a_letter_exist():
+    """``docs/guide/paper.md`` says once which letter stands for which file."""
+    text = (ROOT / "docs" / "guide" / "paper.md").read_text(encoding="utf-8")
+    files = {letter: (ROOT / path).read_text() for path, letter in re.findall(r"`(tests/[\w/]+\.py)` \((\w)\)", text)}
+    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert len(files) == 7 and len(rows) > 20
+    for row in rows:
+        named = re.findall(r"(\w) `(test_\w+)`", row.rsplit("|", 2)[1])
+        assert named, row
+        for letter, name in named:
+            assert f"\ndef {name}(" in files[letter], row
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):

@@ -1,5 +1,6 @@
 """Defaults < recipe < overrides; strict, with suggestions; every recipe builds."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ import torch
 from dokkai.errors import UserError
 from dokkai.model.config import shape_config
 from dokkai.model.heads import Model
-from dokkai.settings import describe_settings, load_settings, recipe_names
+from dokkai.settings import describe_settings, grid_overrides, load_settings, recipe_names
 from dokkai.tasks import create_task
+from dokkai.training.optimizer import learning_rate
 
 
 def test_an_override_beats_the_recipe_and_the_recipe_the_default(tmp_path: Path) -> None:
@@ -62,6 +64,90 @@ def test_phases_must_fit() -> None:
         load_settings("mini-en", ["task.lengths=[128]"])
     with pytest.raises(UserError, match="one share for each"):
         load_settings("mini-en", ["task.length_shares=[1.5, -0.5]"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["task.static_duplicates=2", "task.next_sentence=false"], "it needs task.next_sentence=true"),
+        (["task.static_duplicates=0"], "task.static_duplicates = 0: input should be greater than or equal to 1"),
+        (["task.max_predictions=[20]"], "task.max_predictions must hold one number, at least 1, for each of"),
+        (["task.max_predictions=[20, 0]"], "task.max_predictions must hold one number, at least 1, for each of"),
+    ],
+)
+def test_static_instances_must_fit(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load_settings("mini-en", overrides)
+    assert "\n" not in str(caught.value)
+
+
+GRIDS = {
+    "paper-classes": ([16, 32], [5e-5, 3e-5, 2e-5], [2, 3, 4]),
+    "paper-squad": ([16, 32], [5e-5, 3e-5, 2e-5], [2, 3, 4]),
+    "paper-squad2": ([16, 32], [5e-5, 3e-5, 2e-5], [2, 3, 4]),
+    "paper-classes-small": ([8, 16, 32, 64, 128], [3e-4, 1e-4, 5e-5, 3e-5], [4]),
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_grids_of_2018_and_2020(name: str) -> None:
+    """Every combination once, each a run of its own with no grid in its record."""
+    points = [load_settings(name, overrides).train for overrides in grid_overrides(load_settings(name))]
+    found = [(point.batch_size, point.learning_rate, point.epochs) for point in points]
+    assert found == list(product(*GRIDS[name]))
+    assert all(
+        (point.optimizer, point.warmup_share, point.weight_decay) == ("bert-adam", 0.1, 0.01) for point in points
+    )
+    assert "grid" not in load_settings(name).model_dump()
+
+
+def test_a_grid_of_ones_own(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('[task]\nkind = "classification"\n[grid]\ntask.text = ["a b", "c"]\n"train.compile" = ["on"]\n')
+    settings = load_settings(str(recipe), ["grid.train.seed=[1]"])
+    overrides = list(grid_overrides(settings))
+    assert overrides == [
+        ['task.text="a b"', 'train.compile="on"', "train.seed=1"],
+        ['task.text="c"', 'train.compile="on"', "train.seed=1"],
+    ]
+    assert load_settings(str(recipe), overrides[0]).task.text == "a b"
+    assert list(grid_overrides(load_settings("squad"))) == [[]]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("grid.train.sed=[1]", r"squad: in its grid: unknown setting 'train.sed'; did you mean 'train.seed'\?"),
+        ("grid.train.seed=[1, 1.5]", "squad: in its grid: train.seed = 1.5: input should be a valid integer"),
+        ("grid.seed=[1]", "squad: in its grid: unknown setting 'seed"),
+        ("grid.train.seed=1", "squad: grid.train.seed = 1: input should be a valid list"),
+        ("grid.train.seed=[]", "squad: grid.train.seed = .*: list should have at least 1 item"),
+        ("grid=[1]", "write section.key=value"),
+    ],
+)
+def test_a_grid_is_as_strict_as_a_setting(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load_settings("squad", [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_pretraining_recipes_of_the_paper() -> None:
+    """1M steps of 256 sequences, nine tenths at 128; 131,072 tokens at 512 are 40 epochs of 3.3 billion words."""
+    for name, layers, hidden in (("paper-base", 12, 768), ("paper-large", 24, 1024)):
+        settings = load_settings(name)
+        config = shape_config(settings.model.shape, **settings.model.changes())
+        assert config == shape_config(name.removeprefix("paper-"))
+        assert (config.num_hidden_layers, config.hidden_size, config.hidden_act) == (layers, hidden, "gelu")
+        assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.1, 0.1)
+        task, train = settings.task, settings.train
+        assert (task.lengths, task.length_shares) == ([128, 512], [0.9, 0.1])
+        assert (task.static_duplicates, task.max_predictions, task.next_sentence) == (10, [20, 77], True)
+        assert (train.steps, train.batch_size, train.learning_rate) == (1_000_000, 256, 1e-4)
+        assert (train.optimizer, train.weight_decay, train.clip_norm) == ("bert-adam", 0.01, 1.0)
+        assert (train.beta1, train.beta2, train.epsilon) == (0.9, 0.999, 1e-6)
+        rates = [learning_rate(step, train.steps, train) for step in (0, 9_999, 10_000)]
+        assert rates == pytest.approx([0, 0.9999e-4, 0.99e-4])  # 10,000 steps of warm-up
+        assert round(train.steps * train.batch_size * task.lengths[-1] / 3.3e9) == 40
 
 
 @pytest.mark.parametrize("name", recipe_names())

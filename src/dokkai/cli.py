@@ -266,10 +266,18 @@ def convert(
 
 
 @app.command(epilog="Example: dokkai recipes --json")
-def recipes(as_json: AsJson = False) -> None:
-    """List the recipes that come with dokkai."""
+def recipes(
+    shapes: Annotated[bool, typer.Option("--shapes", help="list the published model shapes instead")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the recipes that come with dokkai, or the published shapes with their sizes."""
+    from dokkai.model.config import count_parameters, published_shapes
     from dokkai.settings import load_settings, recipe_names
 
+    if shapes:
+        sizes = {name: count_parameters(config) for name, config in published_shapes().items()}
+        _print_facts(sizes if as_json else {name: f"{size:>11,} parameters" for name, size in sizes.items()}, as_json)
+        return
     _print_facts({name: load_settings(name).description for name in recipe_names()}, as_json)
 
 

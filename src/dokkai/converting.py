@@ -59,7 +59,8 @@ def convert(
 ) -> Conversion:
     """Write the model ``source`` to the new directory ``out``, whole or not at all.
 
-    ``source`` is a model directory or its name on the hub, or a checkpoint of Google's release: its folder, its prefix or its ``.index`` file.
+    ``source`` is a model directory, its name on the hub, or a checkpoint of Google's release: its folder, its prefix or
+    its ``.index`` file.
     ``format`` is ``dokkai`` (Hugging Face's layout) or ``tensorflow`` (the release's, weights in float32). ``dtype``
     (``float32``, ``bfloat16``, ``float16``) converts the weights; unset, a model directory keeps what the source has.
 

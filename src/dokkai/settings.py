@@ -1,8 +1,10 @@
 """Everything that can be set: defaults < recipe (TOML) < ``section.key=value``; strict, frozen, each with its line."""
 
+import copy
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,6 +20,14 @@ class _Section(BaseModel):
 
 def _as_column(value: Any) -> Any:
     return str(value) if type(value) is int else value  # task.text=0 is a number in TOML
+
+
+def _as_names(table: Any) -> Any:
+    """``{"train": {"seed": [0, 1]}}``, which TOML makes of ``train.seed = [0, 1]``, to ``{"train.seed": [0, 1]}``."""
+    if not isinstance(table, dict):
+        return table
+    parts = (value.items() if isinstance(value, dict) else [("", value)] for value in table.values())
+    return {f"{name}.{key}".rstrip("."): item for name, part in zip(table, parts, strict=True) for key, item in part}
 
 
 _Column = Annotated[str, BeforeValidator(_as_column)]
@@ -59,6 +69,12 @@ class PretrainingSettings(_Section):
         None, ge=8, description="tokens per update: short phases take more sequences; unset: train.batch_size sequences"
     )
     heldout_length: int | None = Field(None, ge=8, description="length of held-out sequences; unset: the first phase's")
+    static_duplicates: int | None = Field(
+        None, ge=1, description="instances of 2018, made so many times over and kept; unset: drawn anew in each epoch"
+    )
+    max_predictions: list[int] | None = Field(
+        None, description="most masked tokens in a sequence, one number for each of lengths; unset: their share"
+    )
     heldout_sequences: int = Field(2000, ge=1, description="most held-out sequences used by an evaluation")
 
     @model_validator(mode="after")
@@ -70,6 +86,11 @@ class PretrainingSettings(_Section):
             raise ValueError("task.lengths must be at least 8")
         if self.batch_tokens is not None and self.batch_tokens < max(self.lengths):
             raise ValueError(f"task.batch_tokens must be at least the longest of task.lengths, {max(self.lengths)}")
+        most = self.max_predictions
+        if most is not None and (len(most) != len(self.lengths) or min(most) < 1):
+            raise ValueError("task.max_predictions must hold one number, at least 1, for each of task.lengths")
+        if self.static_duplicates and not self.next_sentence:
+            raise ValueError("task.static_duplicates makes sentence pairs; it needs task.next_sentence=true")
         return self
 
 
@@ -110,7 +131,9 @@ class TrainSettings(_Section):
     epochs: float = Field(3.0, gt=0, description="passes over the examples, if steps is unset")
     batch_size: int = Field(32, ge=1, description="sequences per update, over all devices")
     micro_batch_tokens: int = Field(16384, ge=1, description="most tokens, padding included, in memory at a time")
-    optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: for the layers' matrices; AdamW: the rest")
+    optimizer: Literal["adamw", "muon", "bert-adam"] = Field(
+        "adamw", description="muon: for the layers' matrices; bert-adam: that of 2018, with its course of the rate"
+    )
     learning_rate: float = Field(5e-5, gt=0, description="highest learning rate")
     warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises from 0")
     weight_decay: float = Field(0.01, ge=0, description="decoupled decay; norms and biases are left out")
@@ -138,6 +161,9 @@ class Settings(_Section):
     model: ModelSettings = ModelSettings()  # type: ignore[call-arg]
     task: TaskSettings = PretrainingSettings()  # type: ignore[call-arg]
     train: TrainSettings = TrainSettings()  # type: ignore[call-arg]
+    grid: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], BeforeValidator(_as_names)] = Field(
+        {}, exclude=True, description="values to try for a setting, as in train.batch_size = [16, 32]"
+    )  # of no run, so it stands in no record of one
 
 
 def load_settings(recipe: str, overrides: Sequence[str] = ()) -> Settings:
@@ -151,9 +177,24 @@ def load_settings(recipe: str, overrides: Sequence[str] = ()) -> Settings:
 def parse_settings(values: dict[str, Any], where: str) -> Settings:
     """Check parsed TOML or JSON; UserError names the first setting that does not fit."""
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{where}: {_explain(error, values)}") from error
+    for name, choices in settings.grid.items():
+        for value in choices:
+            changed = {key: copy.copy(item) for key, item in values.items() if key != "grid"}
+            _place(changed, name, value, f"grid.{name}")
+            try:
+                Settings.model_validate(changed)
+            except ValidationError as error:
+                raise UserError(f"{where}: in its grid: {_explain(error, changed)}") from error
+    return settings
+
+
+def grid_overrides(settings: Settings) -> Iterator[list[str]]:
+    """Each point of the grid as overrides for ``load_settings``, the last name fastest; without a grid one, empty."""
+    for values in product(*settings.grid.values()):
+        yield [f"{name}={_toml(value)}" for name, value in zip(settings.grid, values, strict=True)]
 
 
 def recipe_names() -> list[str]:
@@ -174,6 +215,8 @@ def describe_settings(section: str | None = None) -> list[tuple[str, str, str]]:
         if key != "kind"
     ]
     found = [(name, _toml(item.default), item.description or "") for name, item in rows]
+    line = "values to try for a setting of a recipe; no verb runs through them yet, give one by hand"
+    found.append(("grid.SECTION.KEY", "unset", line))
     if section is None:
         return found
     chosen = [row for row in found if row[0].startswith(section) or f"({section})" in row[0]]
@@ -183,7 +226,7 @@ def describe_settings(section: str | None = None) -> list[tuple[str, str, str]]:
 
 
 def _section_names() -> list[str]:
-    return ["model", "train", "task", "pretraining", "classification", "question-answering"]
+    return ["model", "train", "task", "grid", "pretraining", "classification", "question-answering"]
 
 
 def _read_recipe(recipe: str) -> dict[str, Any]:
@@ -204,16 +247,20 @@ def _read_recipe(recipe: str) -> dict[str, Any]:
 
 def _apply(values: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
-    section, dot, key = name.strip().partition(".")
-    if not (equals and dot and key):
+    if not (equals and "." in name.strip(". ")):
         raise UserError(f"'{override}' is no setting; write section.key=value, for example train.seed=1")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()  # a bare word is a string: task.text=sentence
+    _place(values, name.strip(), value, name.strip())
+
+
+def _place(values: dict[str, Any], name: str, value: Any, shown: str) -> None:
+    section, _, key = name.partition(".")
     place = values.setdefault(section, {})
     if not isinstance(place, dict):
-        raise UserError(f"unknown setting '{name.strip()}'; '{section}' is no section")
+        raise UserError(f"unknown setting '{shown}'; '{section}' is no section")
     place[key] = value
 
 
@@ -223,7 +270,9 @@ def _explain(error: ValidationError, values: dict[str, Any]) -> str:
     place = [str(part) for part in first["loc"] if part not in kinds]
     name = ".".join(place)
     if first["type"] == "extra_forbidden":
-        known = [row[0].split()[0] for row in describe_settings()] if len(place) > 1 else ["model", "task", "train"]
+        known = (
+            [row[0].split()[0] for row in describe_settings()] if len(place) > 1 else ["model", "task", "train", "grid"]
+        )
         if place[0] == "task":
             kind = values.get("task", {}).get("kind", "pretraining")
             known = [row[0].split()[0] for row in describe_settings(kind)]

@@ -1,6 +1,8 @@
 """The masking rule: exact counts, the paper's shares over more than 100,000 tokens, whole words."""
 
 import math
+import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,3 +171,72 @@ def test_nothing_to_mask(whole_word):
     changed, positions, originals = mask(ids, VOCABULARY, SHARE, 3, whole_word, np.random.default_rng(0))
     assert changed.tolist() == ids.tolist()
     assert len(positions) == len(originals) == 0
+
+
+def release_masks(tokens, most, whole_word, rng):
+    """``create_masked_lm_predictions`` with a list of tokens: position to (new, original)."""
+    words = []
+    for position, token in enumerate(tokens):
+        if token in (CLS, SEP):
+            continue
+        if whole_word and words and VOCABULARY.is_continuation[token]:
+            words[-1].append(position)
+        else:
+            words.append([position])
+    rng.shuffle(words)
+    wanted = min(most, max(1, round(len(tokens) * SHARE)))
+    found = {}
+    for word in words:
+        if len(found) >= wanted:
+            break
+        if len(found) + len(word) > wanted:
+            continue
+        for position in word:
+            new = MASK
+            if rng.random() >= 0.8:
+                new = tokens[position] if rng.random() < 0.5 else rng.randint(0, SIZE - 1)
+            found[position] = new, tokens[position]
+    return found
+
+
+@pytest.mark.parametrize("whole_word", [False, True])
+def test_masks_as_released(whole_word):
+    """Over 100,000 tokens beside the plain algorithm: how many, which, and what became of them."""
+    everything = replace(VOCABULARY, regular_ids=np.arange(SIZE))
+    rng, draws = np.random.default_rng(3), random.Random(3)
+    rows = {"ours": [], "theirs": []}
+    for _ in range(1700):
+        ids = sequence(rng, int(rng.integers(5, 129)), pieces=0.6)
+        changed, positions, originals = mask(ids, everything, SHARE, 12, whole_word, rng, as_released=True)
+        assert np.array_equal(ids[positions], originals)
+        rows["ours"].append((ids, positions, changed[positions]))
+        found = sorted(release_masks(ids.tolist(), 12, whole_word, draws).items())
+        rows["theirs"].append(
+            (ids, np.array([p for p, _ in found], dtype=int), np.array([new for _, (new, _) in found]))
+        )
+        if not whole_word:
+            assert len(positions) == len(found)
+    assert sum(len(ids) for ids, *_ in rows["ours"]) > 100_000
+    measures = {
+        "chosen": lambda ids, positions, new: len(positions),
+        "nothing": lambda ids, positions, new: not len(positions),
+        "pieces": lambda ids, positions, new: int(VOCABULARY.is_continuation[ids[positions]].sum()),
+        "masks": lambda ids, positions, new: int((new == MASK).sum()),
+        "kept": lambda ids, positions, new: int((new == ids[positions]).sum()),
+        "special": lambda ids, positions, new: int(np.isin(new, (CLS, SEP, PAD, UNK, UNUSED)).sum()),
+    }
+    for name, measure in measures.items():
+        x, y = (np.array([measure(*row) for row in rows[side]], dtype=float) for side in ("ours", "theirs"))
+        error = math.sqrt((x.var() + y.var()) / len(x))
+        assert abs(x.mean() - y.mean()) <= 3 * error, (name, x.mean(), y.mean(), error)
+    assert sum(measures["special"](*row) for row in rows["ours"]) > 0  # from the whole vocabulary
+
+
+def test_whole_words_as_released():
+    """A piece behind a [SEP] belongs to the word before it; where no word fits, nothing is chosen."""
+    ids = np.array([CLS, 250, 250, SEP, 251, 10, SEP])
+    rng = np.random.default_rng(0)
+    found = {tuple(mask(ids, VOCABULARY, 0.43, 3, True, rng, True)[1].tolist()) for _ in range(50)}
+    assert found == {(1, 2, 4), (5,)}
+    ids = np.array([CLS, 10, *[250] * 11, SEP])
+    assert mask(ids, VOCABULARY, SHARE, 20, True, rng, as_released=True)[1].tolist() == []

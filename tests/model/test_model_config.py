@@ -5,7 +5,7 @@ import torch
 from tiny_bert import TINY, one_line_error, tiny_config
 from torch import nn
 
-from dokkai.model.config import ModelConfig, count_parameters, read_config, shape_config
+from dokkai.model.config import ModelConfig, count_parameters, published_shapes, read_config, shape_config
 from dokkai.model.encoder import Encoder, initialize, start_positions_as_waves
 from dokkai.model.heads import Model
 
@@ -32,6 +32,25 @@ def test_published_shapes_have_the_published_sizes(shape):
     assert count_parameters(config) == PUBLISHED[shape]
     assert count_built(config) == PUBLISHED[shape]
     assert config.hidden_size // config.num_attention_heads == 64
+
+
+def test_all_shapes_have_the_size_they_have_in_transformers():
+    """24 small ones, base and large, and the figures in millions that the releases are known by."""
+    from transformers import BertConfig, BertModel
+
+    shapes = published_shapes()
+    assert len(shapes) == 26
+    assert len({(config.num_hidden_layers, config.hidden_size) for config in shapes.values()}) == 25  # base is L12-H768
+    for name, config in shapes.items():
+        values = config.to_dict()
+        with torch.device("meta"):
+            theirs = BertModel(BertConfig(**values)).num_parameters()
+        assert theirs == count_parameters(config) == count_built(config), name
+        assert shape_config(name) == config
+    known = [*map(shape_config, ("tiny", "mini", "small", "medium")), shapes["base"], shapes["large"]]
+    millions = [f"{count_parameters(config) / 1e6:.2f}" for config in known]
+    assert millions == ["4.39", "11.17", "28.76", "41.37", "109.48", "335.14"]
+    assert all(config in shapes.values() for config in known)
 
 
 def test_defaults_are_bert_base():

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -132,6 +133,15 @@ def test_heldout_length(tokenizer, corpus):
     assert {len(item.input_ids) for item in long.heldout(corpus)} == {64}
 
 
+@pytest.mark.parametrize("next_sentence", [False, True])
+def test_heldout_sequences_are_those_of_every_run(tokenizer, corpus, next_sentence):
+    plain = create(tokenizer, lengths=[64], next_sentence=next_sentence, heldout_sequences=8).heldout(corpus)
+    changes = {"masked_share": 0.4, "whole_word": True, "short_share": 0.9, "random_next_share": 0.1}
+    other = create(tokenizer, lengths=[64], next_sentence=next_sentence, heldout_sequences=8, **changes).heldout(corpus)
+    for a, b in zip(plain, other, strict=True):
+        assert np.array_equal(a.input_ids, b.input_ids) and np.array_equal(a.positions, b.positions)
+
+
 @pytest.mark.parametrize("shares", [[0.5, 0.4999995], [1.0, 0.0], [0.0, 1.0], [1 / 3, 2 / 3]])
 def test_every_step_has_a_phase(tokenizer, corpus, shares):
     steps = 4_000_000
@@ -194,9 +204,58 @@ def test_an_epoch_shows_every_instance_and_the_next_one_other_masks(tokenizer, c
     assert not {(tuple(row[0]), tuple(row[2])) for row in epochs[0]} & {(tuple(r[0]), tuple(r[2])) for r in epochs[1]}
 
 
+def test_static_instances_come_round_with_their_masks(tokenizer, corpus):
+    """Duplicate after duplicate, then the first again: the same pairs with the same masks in another order."""
+    task = create(tokenizer, lengths=[64], static_duplicates=2)
+    pairs = task.instances(corpus, 64)
+    sizes = [len(pairs.walk(i).is_random) for i in range(2)]
+    starts = np.cumsum([0, *sizes, *sizes])
+    batches, other = (PretrainingBatches(task, corpus, int(starts[-1]), 1, 64, seed) for seed in (0, 1))
+    epochs = [[flat(batches[i])[0] for i in range(*border)] for border in pairwise(map(int, starts))]
+    assert sorted(epochs[0]) == sorted(epochs[2]) and epochs[0] != epochs[2]
+    assert sorted(epochs[1]) == sorted(epochs[3])
+    masks = [{(tuple(row[0]), tuple(row[2])) for row in epoch} for epoch in epochs[:2]]
+    assert len(masks[0] & masks[1]) < sizes[0] / 50
+    assert sorted(flat(other[i])[0] for i in range(sizes[0])) == sorted(epochs[0])
+
+
+def test_random_words_of_static_instances_are_any(tokenizer, corpus):
+    """Over 100,000 tokens: 80, 10 and 10 %, and a random word is any entry of the vocabulary, [PAD] and [MASK] too."""
+    task = create(tokenizer, lengths=[128], static_duplicates=10)
+    batches = PretrainingBatches(task, corpus, 16, 64, 64 * 128, seed=0)
+    rows = [row for step in range(16) for row in flat(batches[step])]
+    assert sum(token != tokenizer.pad_id for row in rows for token in row[0]) > 100_000
+    new = np.array([row[0][position] for row in rows for position in row[2]])
+    old = np.array([label for row in rows for label in row[3]])
+    size, total = tokenizer.vocab_size, len(new)
+    special = np.isin(new, [i for i in tokenizer.special_ids if i != tokenizer.mask_id])
+    for found, share in (
+        (new == tokenizer.mask_id, 0.8 + 0.1 / size),
+        (new == old, 0.1 + 0.1 / size),
+        (special, 0.1 * (len(tokenizer.special_ids) - 1) / size),
+    ):
+        assert abs(found.mean() - share) < 3 * math.sqrt(share * (1 - share) / total)
+    assert special.any()
+
+
+def test_most_predictions(tokenizer, corpus, prepared):
+    """One number for each length, for training; held-out sequences stay as they are."""
+    phases = {"lengths": [64, 128], "length_shares": [0.5, 0.5]}
+    for more in ({}, {"static_duplicates": 3}):
+        task = create(tokenizer, **phases, max_predictions=[4, 15], **more)
+        batches = PretrainingBatches(task, corpus, 2, 64, 64 * 128, seed=0)
+        for step, most, length in ((0, 4, 64), (1, 15, 128)):
+            rows = flat(batches[step])
+            assert max(len(row[2]) for row in rows) == most
+            assert all(len(row[0]) == length for row in rows)
+        plain = create(tokenizer, **phases)
+        for x, y in zip(task.read(prepared), plain.read(prepared), strict=True):
+            assert x.input_ids.tolist() == y.input_ids.tolist() and x.positions.tolist() == y.positions.tolist()
+
+
 def test_batches_travel_to_another_process(tokenizer, corpus):
-    for next_sentence in (True, False):
-        task = create(tokenizer, lengths=[64], next_sentence=next_sentence)
+    for more in ({}, {"next_sentence": False}, {"static_duplicates": 2}):
+        task = create(tokenizer, lengths=[64], **more)
         batches = PretrainingBatches(task, corpus, 5, 8, 512, seed=0)
         again = pickle.loads(pickle.dumps(batches))
         assert flat(again[3]) == flat(batches[3])

@@ -182,6 +182,27 @@ def test_damaged_checkpoint_falls_back(unbroken, prepared, tmp_path):
     check_whole(out, unbroken)
 
 
+def test_paper_recipe_killed(prepared, tmp_path):
+    """``paper-base`` scaled down: the optimizer of 2018 on static instances, in two phases."""
+    small = ["model.shape=tiny", "model.max_position_embeddings=64", "task.lengths=[32, 64]", "train.steps=20"]
+    small += ["task.max_predictions=[5, 10]", "task.static_duplicates=2", "task.heldout_sequences=8"]
+    small += ["train.batch_size=4", "train.warmup_share=0.1", "train.save_every=1", "train.log_every=1"]
+    small += ["train.evaluate_every=20"]
+
+    def command(out):
+        return ["pretrain", "paper-base", "--data", prepared, "--out", out, "--device", "cpu", *small]
+
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    finish(start(*command(whole)))
+    kill_when(start(*command(out)), lambda: num_lines(out) >= 6)
+    _, err = finish(start(*command(out)))
+    assert "going on from step" in err
+    assert weights(out) == weights(whole)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    rates = [line["learning_rate"] for line in lines if "learning_rate" in line]
+    assert rates == pytest.approx([0, 0.5e-4, *(1e-4 * (1 - step / 20) for step in range(2, 20))])
+
+
 def test_finetuning_killed(unbroken, examples, tmp_path):
     def command(out):
         places = ["--from", unbroken, "--train", examples / "train.json", "--out", out, "--limit", "24"]
@@ -220,7 +241,7 @@ def save(run, step, model, optimizers, keep=2):
     save_checkpoint(run, step, model, optimizers, {"tokens": 5, "seconds": 0.5}, keep)
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon"])
+@pytest.mark.parametrize("name", ["adamw", "muon", "bert-adam"])
 def test_checkpoint_round_trip_and_keep(small, tmp_path, name):
     model, _ = small
     optimizers = create_optimizers(model, TrainSettings(optimizer=name))

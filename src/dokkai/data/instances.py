@@ -1,7 +1,7 @@
 """Pre-training instances cut from a prepared corpus: sentence pairs as in the paper, or full sequences.
 
 An instance is a function of (seed, phase, epoch, index): nothing is stored, so pairs and masks are drawn anew in each
-epoch and can be drawn again exactly when a run is resumed.
+epoch and can be drawn again exactly when a run is resumed. Those of 2018 are in ``paper_instances.py``.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from dokkai.data.masking import Vocabulary
+from dokkai.data.order import generator, permutation
 from dokkai.data.shards import Corpus
 
 
@@ -28,6 +29,10 @@ class Instances(Protocol):
 
     def __len__(self) -> int:
         """How many make an epoch."""
+        ...
+
+    def draw(self, number: int, seed: int, phase: int) -> tuple[int, np.random.Generator]:
+        """The index of sequence ``number`` of a phase, counted over all epochs, and the source of its choices."""
         ...
 
     def instance(self, index: int, rng: np.random.Generator) -> Instance:
@@ -62,6 +67,10 @@ class SentencePairs:
     def __len__(self) -> int:
         return int(self._chunks[-1])
 
+    def draw(self, number: int, seed: int, phase: int) -> tuple[int, np.random.Generator]:
+        """Another order and other choices in each epoch."""
+        return _draw_anew(len(self), number, seed, phase)
+
     def instance(self, index: int, rng: np.random.Generator) -> Instance:
         document = int(np.searchsorted(self._chunks, index, side="right")) - 1
         first, last = self._stretch(document, index - int(self._chunks[document]), rng)
@@ -77,13 +86,7 @@ class SentencePairs:
             a, b = self._text(first, cut), self._text(cut, last)
         if is_random:
             b = self._random_text(document, max(1, len(b)), rng)
-        a, b = _truncate_pair(a, b, self._room, rng)
-        v = self._vocabulary
-        return Instance(
-            np.concatenate([[v.cls_id], a, [v.sep_id], b, [v.sep_id]]).astype(np.int64),
-            np.repeat(np.array([0, 1], dtype=np.int64), [len(a) + 2, len(b) + 1]),
-            is_random,
-        )
+        return join_pair(a, b, is_random, self._room, self._vocabulary, rng)
 
     def _stretch(self, document: int, chunk: int, rng: np.random.Generator) -> tuple[int, int]:
         """Sentences ``[first, last)`` of an instance: at least two where the document has two."""
@@ -136,6 +139,10 @@ class FullSequences:
     def __len__(self) -> int:
         return int(self._pieces[-1])
 
+    def draw(self, number: int, seed: int, phase: int) -> tuple[int, np.random.Generator]:
+        """Another order and other choices in each epoch."""
+        return _draw_anew(len(self), number, seed, phase)
+
     def instance(self, index: int, rng: np.random.Generator) -> Instance:
         number = int(np.searchsorted(self._pieces, index, side="right")) - 1
         tokens, ends = self._corpus.shards[number].tokens, self._ends[number]
@@ -148,6 +155,25 @@ class FullSequences:
         v = self._vocabulary
         input_ids = np.concatenate([[v.cls_id], text, [v.sep_id]]).astype(np.int64)
         return Instance(input_ids, np.zeros(len(input_ids), dtype=np.int64), False)
+
+
+def join_pair(
+    a: np.ndarray, b: np.ndarray, is_random: bool, room: int, vocabulary: Vocabulary, rng: np.random.Generator
+) -> Instance:
+    """``[CLS] A [SEP] B [SEP]``, A and B cut to ``room`` tokens together."""
+    a, b = _truncate_pair(a, b, room, rng)
+    v = vocabulary
+    return Instance(
+        np.concatenate([[v.cls_id], a, [v.sep_id], b, [v.sep_id]]).astype(np.int64),
+        np.repeat(np.array([0, 1], dtype=np.int64), [len(a) + 2, len(b) + 1]),
+        is_random,
+    )
+
+
+def _draw_anew(size: int, number: int, seed: int, phase: int) -> tuple[int, np.random.Generator]:
+    epoch, place = divmod(number, size)
+    index = int(permutation(size, seed, phase, epoch)[place])
+    return index, generator(seed, "instances", phase, epoch, index)
 
 
 def _cut_long_sentences(starts: np.ndarray, room: int) -> np.ndarray:

@@ -32,18 +32,27 @@ def max_predictions(length: int, share: float) -> int:
 
 
 def mask(
-    input_ids: np.ndarray, vocabulary: Vocabulary, share: float, most: int, whole_word: bool, rng: np.random.Generator
+    input_ids: np.ndarray,
+    vocabulary: Vocabulary,
+    share: float,
+    most: int,
+    whole_word: bool,
+    rng: np.random.Generator,
+    as_released: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Choose and replace tokens of one sequence ``(n,)``.
 
     Returns the changed ids ``(n,)``, the chosen positions, ascending ``(m,)``, and their original ids ``(m,)``.
     ``m`` is ``round(n * share)`` with [CLS] and [SEP] counted in n, as in the release, at least 1, at most ``most``;
     with ``whole_word`` it is less if the words left do not fit. Nothing is chosen where there are only [CLS] and [SEP].
+
+    Two details of whole words are mended unless ``as_released``: a piece behind a [SEP] begins a word, which the
+    release joins to the last word before it; and where no word fits, part of one is chosen, not nothing.
     """
     candidates = np.flatnonzero((input_ids != vocabulary.cls_id) & (input_ids != vocabulary.sep_id))
     wanted = min(most, max(1, round(len(input_ids) * share)), len(candidates))
     if whole_word:
-        positions = _choose_words(input_ids, candidates, vocabulary.is_continuation, wanted, rng)
+        positions = _choose_words(input_ids, candidates, vocabulary.is_continuation, wanted, rng, as_released)
     else:
         positions = rng.permutation(candidates)[:wanted]
     positions = np.sort(positions)
@@ -63,10 +72,11 @@ def _choose_words(
     is_continuation: np.ndarray,
     wanted: int,
     rng: np.random.Generator,
+    as_released: bool,
 ) -> np.ndarray:
     """Whole words in random order until ``wanted`` positions are full; a word that would overflow is left out."""
     follows = np.zeros(len(candidates), dtype=bool)
-    follows[1:] = is_continuation[input_ids[candidates[1:]]] & (np.diff(candidates) == 1)
+    follows[1:] = is_continuation[input_ids[candidates[1:]]] & (as_released | (np.diff(candidates) == 1))
     starts = np.flatnonzero(~follows)
     ends = np.append(starts[1:], len(candidates))
     chosen: list[np.ndarray] = []
@@ -78,7 +88,9 @@ def _choose_words(
             room -= size
         if room == 0:
             break
-    if not chosen and len(starts):  # every word is longer than the quota: take a piece, or there is nothing to learn
+    if (
+        not chosen and len(starts) and not as_released
+    ):  # every word is longer than the quota: take a piece, or there is nothing to learn
         word = int(rng.integers(len(starts)))
         chosen.append(candidates[starts[word] : ends[word]][:wanted])
-    return np.concatenate(chosen) if chosen else candidates
+    return np.concatenate(chosen) if chosen else candidates[:0]

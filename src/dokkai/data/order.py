@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-_PURPOSES = {"order": 1, "instances": 2, "heldout": 3, "batches": 4}
+_PURPOSES = {"order": 1, "instances": 2, "heldout": 3, "batches": 4, "walks": 5, "static": 6}
 
 
 def generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:

@@ -152,6 +152,12 @@ def shape_config(shape: str, **changes: Any) -> ModelConfig:
     return ModelConfig(**(values | changes))
 
 
+def published_shapes() -> dict[str, ModelConfig]:
+    """The 24 small shapes of 2020 by layers and width (``L12-H768`` is that of ``base``), then base and large."""
+    names = [f"L{layers}-H{hidden}" for layers in range(2, 13, 2) for hidden in (128, 256, 512, 768)]
+    return {name: shape_config(name) for name in (*names, "base", "large")}
+
+
 def count_parameters(config: ModelConfig) -> int:
     """Parameters of embeddings, layers and pooler: the figure the releases give (109.48M for BERT-Base)."""
     D, F, P = config.hidden_size, config.intermediate_size, config.max_position_embeddings

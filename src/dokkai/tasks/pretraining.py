@@ -4,7 +4,7 @@ B batch · L sequence length · V vocabulary · M masked positions
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from dokkai.data import masking
 from dokkai.data.instances import FullSequences, Instances, SentencePairs
 from dokkai.data.order import generator, permutation
+from dokkai.data.paper_instances import PaperPairs
 from dokkai.data.shards import Corpus
 from dokkai.errors import UserError
 from dokkai.settings import PretrainingSettings
@@ -25,7 +26,13 @@ from dokkai.tokenization import Tokenizer
 _NO_LABEL = -100  # fills the list of masked positions up to its fixed length; carries no weight
 _NO_WORDS = ("[unused", "[no token ")  # places that are free, and ids that a vocabulary file leaves out
 _HELDOUT_SEED = 20181011  # held-out masks are the same in every run, whatever its seed
-_HELDOUT_SHARE = 0.15  # and of the paper's density, so that runs with other shares can be compared
+_HELDOUT_SHARE = 0.15
+_HELDOUT = {  # and of the paper's kind, so that runs with other settings can be compared
+    "masked_share": _HELDOUT_SHARE,
+    "whole_word": False,
+    "short_share": 0.1,
+    "random_next_share": 0.5,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,8 @@ class Pretraining:
             regular_ids=np.flatnonzero(~special & ~unused),
             is_continuation=np.asarray(tokenizer.is_continuation),
         )
+        self._released_vocabulary = replace(self.vocabulary, regular_ids=np.arange(tokenizer.vocab_size))
+        self._most = dict(zip(settings.lengths, settings.max_predictions or (), strict=False))
 
     def read(self, path: Path) -> Sequence[MaskedSequence]:
         """The held-out slice of a prepared directory, masked once and for all."""
@@ -76,8 +85,14 @@ class Pretraining:
 
     def instances(self, corpus: Corpus, length: int) -> Instances:
         """The corpus as numbered instances of at most ``length`` tokens."""
-        if self.settings.next_sentence:
-            settings = self.settings
+        settings = self.settings
+        if settings.static_duplicates:
+            shares = settings.short_share, settings.random_next_share
+            return PaperPairs(corpus, self.vocabulary, length, *shares, settings.static_duplicates)
+        return self._drawn_anew(corpus, length, self.settings)
+
+    def _drawn_anew(self, corpus: Corpus, length: int, settings: PretrainingSettings) -> Instances:
+        if settings.next_sentence:
             return SentencePairs(corpus, self.vocabulary, length, settings.short_share, settings.random_next_share)
         return FullSequences(corpus, self.vocabulary, length)
 
@@ -86,24 +101,33 @@ class Pretraining:
         return self.settings.batch_tokens // length if self.settings.batch_tokens else otherwise
 
     def masked(
-        self, instances: Instances, index: int, length: int, rng: np.random.Generator, share: float | None = None
+        self,
+        instances: Instances,
+        index: int,
+        length: int,
+        rng: np.random.Generator,
+        settings: PretrainingSettings | None = None,
     ) -> MaskedSequence:
-        """Draw instance ``index`` and its masks from ``rng``; ``share`` stands in for ``masked_share``."""
+        """Draw instance ``index`` and its masks from ``rng``; ``settings`` stand in for those of the task."""
         item = instances.instance(index, rng)
-        share = share or self.settings.masked_share
-        most = masking.max_predictions(length, share)
-        whole_word = self.settings.whole_word
-        ids, positions, originals = masking.mask(item.input_ids, self.vocabulary, share, most, whole_word, rng)
+        most = self._most.get(length) if settings is None else None
+        settings = settings or self.settings
+        share, whole_word = settings.masked_share, settings.whole_word
+        most = most or masking.max_predictions(length, share)
+        as_released = isinstance(instances, PaperPairs)
+        vocabulary = self._released_vocabulary if as_released else self.vocabulary
+        ids, positions, originals = masking.mask(item.input_ids, vocabulary, share, most, whole_word, rng, as_released)
         return MaskedSequence(ids, item.token_type_ids, positions, originals, item.is_random_next)
 
     def heldout(self, corpus: Corpus) -> list[MaskedSequence]:
         """At most ``heldout_sequences`` masked sequences of one length, the same in every run."""
         length = self.settings.heldout_length or self.settings.lengths[0]
-        instances = self.instances(corpus, length)
+        settings = self.settings.model_copy(update=_HELDOUT)
+        instances = self._drawn_anew(corpus, length, settings)
         size = min(len(instances), self.settings.heldout_sequences)
         chosen = permutation(len(instances), _HELDOUT_SEED, 0, 0)[:size]
         return [
-            self.masked(instances, index, length, generator(_HELDOUT_SEED, "heldout", index), _HELDOUT_SHARE)
+            self.masked(instances, index, length, generator(_HELDOUT_SEED, "heldout", index), settings)
             for index in map(int, chosen)
         ]
 
@@ -205,9 +229,7 @@ class PretrainingBatches:
         length, instances = self._lengths[phase], self._phases[phase]
         features, batch_size = [], self._batch_sizes[phase]
         for row in range(batch_size):
-            epoch, place = divmod((step - first_step) * batch_size + row, len(instances))
-            index = int(permutation(len(instances), self._seed, phase, epoch)[place])
-            rng = generator(self._seed, "instances", phase, epoch, index)
+            index, rng = instances.draw((step - first_step) * batch_size + row, self._seed, phase)
             features.append(self._task.masked(instances, index, length, rng))
         rows = max(1, self._micro_batch_tokens // length)
         parts = [features[start : start + rows] for start in range(0, len(features), rows)]

@@ -20,6 +20,7 @@ from dokkai.model.checkpoint import WEIGHTS, load_tensors, save_tensors
 from dokkai.model.heads import Model
 from dokkai.model.names import from_foreign
 from dokkai.progress import say
+from dokkai.training.bert_adam import BertAdam
 from dokkai.training.muon import Muon
 
 _FOLDER = "checkpoints"
@@ -27,6 +28,7 @@ _OPTIMIZER = "optimizer.safetensors"
 _STATE = "state.json"
 _KINDS: dict[type[Optimizer], tuple[str, ...]] = {  # what an optimizer remembers of a parameter
     AdamW: ("step", "exp_avg", "exp_avg_sq"),
+    BertAdam: ("step", "exp_avg", "exp_avg_sq"),
     Muon: ("momentum_buffer",),
 }
 

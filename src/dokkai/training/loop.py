@@ -22,6 +22,7 @@ from dokkai.progress import Progress, say
 from dokkai.settings import TrainSettings
 from dokkai.tasks import Task
 from dokkai.tasks.base import Batch
+from dokkai.training.bert_adam import clip_gradients
 from dokkai.training.checkpoints import load_checkpoint, save_checkpoint
 from dokkai.training.optimizer import create_optimizers, learning_rate, set_learning_rate
 from dokkai.training.run_directory import RunDirectory
@@ -78,7 +79,7 @@ def train(
                     f"out of memory on {device}; set train.micro_batch_tokens below {settings.micro_batch_tokens}: "
                     "the same run goes on, with the same examples"
                 ) from error
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm or math.inf)
+            norm = clip_gradients(model.parameters(), settings.clip_norm)
             for optimizer in optimizers:
                 optimizer.step()
             model.zero_grad(set_to_none=True)

@@ -8,6 +8,8 @@ from torch import Tensor
 from dokkai.model.device import has_fast_bf16
 from dokkai.model.heads import Model
 from dokkai.settings import TrainSettings
+from dokkai.training import bert_adam
+from dokkai.training.bert_adam import BertAdam
 from dokkai.training.muon import Muon
 
 
@@ -15,8 +17,11 @@ def create_optimizers(model: Model, settings: TrainSettings) -> list[torch.optim
     """One optimizer or two, which together hold every parameter.
 
     Vectors (norms and biases) are not decayed; matrices are, embeddings included. With ``muon`` the matrices of the
-    layers go to Muon, the rest (embeddings, heads, vectors) to AdamW, at the same learning rate.
+    layers go to Muon, the rest (embeddings, heads, vectors) to AdamW, at the same learning rate. ``bert-adam`` is the
+    optimizer of 2018, for all of them.
     """
+    if settings.optimizer == "bert-adam":
+        return [BertAdam(model, settings)]
     is_muon = settings.optimizer == "muon"
     matrices: list[Tensor] = []
     vectors: list[Tensor] = []
@@ -44,8 +49,10 @@ def create_optimizers(model: Model, settings: TrainSettings) -> list[torch.optim
 def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
     """The rate of update ``step`` (from 0): a straight rise to the peak, then a straight fall to 0 after the last.
 
-    The first update has one warm-up step's worth, not 0 as in the release, so that no step is lost.
+    The first update has one warm-up step's worth, so that no step is lost. ``bert-adam`` has the course of 2018.
     """
+    if settings.optimizer == "bert-adam":
+        return bert_adam.learning_rate(step, steps, settings)
     warmup = round(settings.warmup_share * steps)
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
