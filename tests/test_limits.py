@@ -106,6 +106,22 @@ def test_files_of_two_models(sorter):
             load(sorter, "cpu")
 
 
+@pytest.mark.parametrize("names", [("no", "yes"), ("bad", "good"), ("a", "b", "c")])
+def test_a_classifier_of_other_labels_is_drawn_anew(names, sorter, tmp_path, capsys):
+    """Of other names or another number; that of the same labels goes on."""
+    table = tmp_path / "t.csv"
+    table.write_text("text,label\n" + "".join(f"word,{name}\n" for name in names))
+    words = ["task.max_length=16", "train.steps=1", "train.precision=fp32", "train.learning_rate=1e-9", "train.seed=3"]
+    made = finetune("my-classes", sorter, table, tmp_path / "run", overrides=words, device="cpu")
+    old = load(sorter, "cpu").model.heads["classification"].classifier.weight
+    is_kept = made.model.heads["classification"].classifier.weight.shape == old.shape and torch.allclose(
+        made.model.heads["classification"].classifier.weight, old, atol=1e-6
+    )
+    assert is_kept == (names == ("no", "yes"))
+    assert ("new (not in the file): heads.classification.classifier" in capsys.readouterr().err) != is_kept
+    assert load(tmp_path / "run", "cpu").task.labels == names
+
+
 def test_half_a_surrogate_pair_is_written_as_json_writes_it(tmp_path):
     write_json(tmp_path / "a.json", {"label": "\ud800"})
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"label": "\ud800"}

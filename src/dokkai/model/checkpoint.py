@@ -21,6 +21,8 @@ from dokkai.model.weights import WEIGHTS, WeightFiles, find_weights, load_tensor
 __all__ = ["CONFIG", "WEIGHTS", "LoadReport", "load_model", "load_tensors", "save_model", "save_tensors"]
 
 CONFIG = "config.json"
+_LABELLED = ("heads.classification.classifier.", "heads.token_classification.classifier.")
+"""Layers whose outputs are the classes that ``id2label`` names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,14 @@ def load_model(
     heads: tuple[str, ...] | None = None,
     num_labels: int | None = None,
     seed: int = 0,
+    labels: tuple[str, ...] = (),
     **changes: Any,
 ) -> tuple[Model, LoadReport]:
     """Open a model directory with the heads it was saved with, or with ``heads``; what it lacks is drawn from ``seed``.
 
+    With ``labels`` an output layer that was trained for classes of other names is not taken over, but drawn.
     ``changes`` overrides fields of the configuration (dropout for fine-tuning), TypeError if there is no such field.
+
     Weights come out in float32. Those that are float32 on disk are not read but mapped: they stay in the file until
     they are used or written to, which never reaches the file. Query, key and value are copied into one tensor. Raises
     UserError for a directory that is not such a model, or not whole.
@@ -90,7 +95,9 @@ def load_model(
     with torch.device("meta"):
         model = Model(config, heads, num_labels)
     own = model.state_dict()
-    matched = match(own, found)
+    drawn = _LABELLED if labels and labels != read_labels(values, str(path / CONFIG)) else ()
+    matched = match([name for name in own if not name.startswith(drawn)], found)
+    matched.missing.extend(name for name in own if name.startswith(drawn))
     if lost := [name for name in matched.missing if name.startswith("encoder.")]:
         raise UserError(f"{files.path}: not the weights of a BERT encoder (no {lost[0]} in it)")
     if "masked_lm" in heads:

@@ -58,7 +58,7 @@ def finetune(
         task = create_task(settings.task, tokenizer, _labels(everything, train_path))
     examples = everything[:limit]
     model, report = load_model(
-        origin, task.heads, len(task.labels) or 2, settings.train.seed, **settings.model.changes()
+        origin, task.heads, len(task.labels) or 2, settings.train.seed, task.labels, **settings.model.changes()
     )
     if random_weights:
         model = Model(model.config, task.heads, len(task.labels) or 2, settings.train.seed)
