@@ -134,13 +134,6 @@ def _from_google(path: Path, base: Path | None, labels: tuple[str, ...], lowerca
         if not (folder / name).exists():
             raise UserError(f"{folder / name}: no such file; give the folder that has it with --base DIR")
     model, report = google.load_checkpoint(prefix, folder / google.CONFIG, gelu)
-    if str(report):
-        say(f"{prefix}: {report}")
-    tokenizer = load_tokenizer(folder, _guess_lowercase(folder) if lowercase is None else lowercase)
-    try:
-        check_vocabulary(tokenizer, model)
-    except UserError as error:
-        raise UserError(f"{folder / 'vocab.txt'}: {error}") from None
     if "classification" not in model.heads:
         if labels:
             raise UserError(f"{prefix}: there is no classification in it, so it has no labels")
@@ -148,6 +141,13 @@ def _from_google(path: Path, base: Path | None, labels: tuple[str, ...], lowerca
         labels = labels or saved_labels(read_json(folder / google.CONFIG, "model configuration"))
         if labels and len(labels) != model.num_labels:
             raise UserError(f"{prefix}: {model.num_labels} labels, not {len(labels)} ({', '.join(labels)})")
+    tokenizer = load_tokenizer(folder, _guess_lowercase(folder) if lowercase is None else lowercase)
+    try:
+        check_vocabulary(tokenizer, model)
+    except UserError as error:
+        raise UserError(f"{folder / 'vocab.txt'}: {error}") from None
+    if str(report):
+        say(f"{prefix}: {report}")
     return _Loaded(model, tokenizer, labels, model.encoder.embeddings.word.weight.dtype)
 
 
