@@ -10,6 +10,14 @@ import torch
 GOLDEN = Path(__file__).resolve().parent / "golden" / "tf"
 REFERENCE = GOLDEN / "reference.py"
 PUBLISHED = GOLDEN / "uncased_L-2_H-8_A-2"
+KINDS = {  # Hugging Face's classes whose heads the release has, and those heads
+    "BertModel": (),
+    "BertForPreTraining": ("masked_lm", "next_sentence"),
+    "BertForMaskedLM": ("masked_lm",),
+    "BertForNextSentencePrediction": ("next_sentence",),
+    "BertForSequenceClassification": ("classification",),
+    "BertForQuestionAnswering": ("span",),
+}
 PREFIXES = {
     "published": PUBLISHED / "bert_model.ckpt",
     "sharded": GOLDEN / "sharded" / "bert_model.ckpt",

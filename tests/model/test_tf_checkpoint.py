@@ -7,13 +7,13 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from tiny_bert import HEAD_SETS, NUM_LABELS, draw_wide, one_line_error, tiny_config
+from tiny_bert import NUM_LABELS, draw_wide, one_line_error, tiny_config
 
 from dokkai.model.heads import HEADS, Model
 from dokkai.model.names import google_names, to_google
 from dokkai.model.tf.bundle import Bundle, write_bundle
 from dokkai.model.tf.checkpoint import find_prefix, is_checkpoint, load_checkpoint, save_checkpoint
-from released_files import GOLDEN, PREFIXES, PUBLISHED, assert_bit_equal, copy, expected
+from released_files import GOLDEN, KINDS, PREFIXES, PUBLISHED, assert_bit_equal, copy, expected
 
 CONFIG = "bert_config.json"
 WORDS = "bert/embeddings/word_embeddings"
@@ -157,17 +157,17 @@ def test_only_kernels_are_turned():
                 assert torch.equal(tensor, wanted.t() if theirs.endswith("kernel") else wanted), ours
 
 
-@pytest.mark.parametrize("kind", HEAD_SETS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_there_and_back(kind, tmp_path):
     """Wide weights, more than ten layers, labels; in NumPy's eyes contiguous again."""
-    model = draw_wide(Model(tiny_config(num_hidden_layers=11), HEAD_SETS[kind], NUM_LABELS), 3)
-    labels = ("no", "maybe", "yes") if "classification" in HEAD_SETS[kind] else ()
+    model = draw_wide(Model(tiny_config(num_hidden_layers=11), KINDS[kind], NUM_LABELS), 3)
+    labels = ("no", "maybe", "yes") if "classification" in KINDS[kind] else ()
     remarks = save_checkpoint(model, tmp_path, labels)
     assert any("no pooler" in remark for remark in remarks) is not any(
         ".pooler." in name for name in model.state_dict()
     )
     back, report = load_checkpoint(find_prefix(tmp_path), tmp_path / CONFIG)
-    assert str(report) == "" and tuple(back.heads) == tuple(sorted(HEAD_SETS[kind], key=tuple(HEADS).index))
+    assert str(report) == "" and tuple(back.heads) == tuple(sorted(KINDS[kind], key=tuple(HEADS).index))
     assert back.config == model.config
     assert_bit_equal(back.state_dict(), model.state_dict())
     assert json.loads((tmp_path / CONFIG).read_text()).get("id2label") == (

@@ -8,16 +8,16 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
-from tiny_bert import HEAD_SETS, NUM_LABELS, draw_wide, tiny_config
+from tiny_bert import NUM_LABELS, draw_wide, tiny_config
 
 from dokkai.model.heads import Model
 from dokkai.model.names import to_google
 from dokkai.model.tf.bundle import write_bundle
 from dokkai.model.tf.checkpoint import save_checkpoint
 from dokkai.model.tf.table import read_table, write_table
-from released_files import GOLDEN, REFERENCE, assert_bit_equal
+from released_files import GOLDEN, KINDS, REFERENCE, assert_bit_equal
 
-KINDS = (
+DTYPES = (
     *(torch.float64, torch.float32, torch.float16, torch.bool),
     *(torch.int64, torch.int32, torch.int16, torch.int8),
     *(torch.uint64, torch.uint32, torch.uint16, torch.uint8),
@@ -37,36 +37,36 @@ def run(*words):
     assert done.returncode == 0, done.stderr
 
 
-def tensorflow_reads(prefix, tmp_path):
-    run("read", prefix, tmp_path / "read.npz")
-    return {name: torch.from_numpy(value) for name, value in np.load(tmp_path / "read.npz").items()}
-
-
-@pytest.mark.parametrize("kind", HEAD_SETS)
-def test_tensorflow_opens_a_model_of_ours(kind, tmp_path):
-    model = draw_wide(Model(tiny_config(), HEAD_SETS[kind], NUM_LABELS), 4)
-    save_checkpoint(model, tmp_path)
-    assert_bit_equal(tensorflow_reads(tmp_path / "bert_model.ckpt", tmp_path), to_google(model.state_dict()))
-
-
-def test_tensorflow_reads_every_kind_of_number(tmp_path):
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """What we wrote, and what TensorFlow reads in it, by the name of the checkpoint. It starts slowly: once for all."""
+    folder, written = tmp_path_factory.mktemp("written"), {}
+    for kind in KINDS:
+        model = draw_wide(Model(tiny_config(), KINDS[kind], NUM_LABELS), 4)
+        save_checkpoint(model, folder / kind)
+        written[kind] = to_google(model.state_dict())
     random = torch.Generator().manual_seed(0)
-    tensors = {
-        str(dtype).removeprefix("torch."): torch.randint(0, 100, (3, 5), generator=random).to(dtype) for dtype in KINDS
-    }
-    tensors |= {"scalar": torch.tensor(1.5), "empty": torch.zeros(0, 3), "日本": torch.ones(2)}
+    numbers = {str(dtype): torch.randint(0, 100, (3, 5), generator=random).to(dtype) for dtype in DTYPES}
+    numbers |= {"scalar": torch.tensor(1.5), "empty": torch.zeros(0, 3), "日本": torch.ones(2)}
     half = torch.randn(7, generator=random).bfloat16()
-    write_bundle(tensors | {"bfloat16": half}, tmp_path / "x.ckpt")
-    assert_bit_equal(tensorflow_reads(tmp_path / "x.ckpt", tmp_path), tensors | {"bfloat16": half.view(torch.uint16)})
+    write_bundle(numbers | {"half": half}, folder / "kinds" / "x.ckpt")
+    written["kinds"] = numbers | {"half": half.view(torch.uint16)}
+    for block_size in (200, 262144):
+        many = {f"layer_{i}/{'deep/' * (i % 7)}kernel": torch.tensor(float(i)) for i in range(500)}
+        write_bundle(many, folder / f"blocks{block_size}" / "x.ckpt")
+        path = folder / f"blocks{block_size}" / "x.ckpt.index"
+        path.write_bytes(write_table(list(read_table(path)), block_size))
+        written[f"blocks{block_size}"] = many
+    run("read", folder)
+    found = {path.parent.name: dict(np.load(path)) for path in folder.rglob("*.npz")}
+    return {name: (tensors, found[name]) for name, tensors in written.items()}
 
 
-@pytest.mark.parametrize("block_size", [200, 262144])
-def test_tensorflow_reads_an_index_of_many_blocks(block_size, tmp_path):
-    tensors = {f"layer_{i}/{'deep/' * (i % 7)}kernel": torch.tensor(float(i)) for i in range(500)}
-    write_bundle(tensors, tmp_path / "x.ckpt")
-    path = tmp_path / "x.ckpt.index"
-    path.write_bytes(write_table(list(read_table(path)), block_size))
-    assert_bit_equal(tensorflow_reads(tmp_path / "x.ckpt", tmp_path), tensors)
+@pytest.mark.parametrize("name", [*KINDS, "kinds", "blocks200", "blocks262144"])
+def test_tensorflow_reads_what_we_wrote(name, pairs):
+    """Models with each head, every kind of number, an index of many blocks and of one: bit for bit."""
+    written, found = pairs[name]
+    assert_bit_equal({key: torch.from_numpy(value) for key, value in found.items()}, written)
 
 
 def test_the_fixtures_are_what_tensorflow_writes_today(tmp_path):
