@@ -23,6 +23,7 @@ VERBS = [
     "evaluate",
     "predict",
     "embed",
+    "convert",
     "recipes",
     "settings",
     "doctor",

@@ -103,6 +103,8 @@ def test_every_verb_runs_from_another_folder(installed: Path, tmp_path: Path) ->
     assert json.loads(dokkai("predict", "reader", stdin=record + "\n"))["id"] == "a"
     assert len(json.loads(dokkai("embed", "encoder", stdin="a text\n"))["vector"]) == 64
     assert len(json.loads(dokkai("fill-mask", "A [MASK].", "--model", "encoder", "--json"))[0]) == 5
+    dokkai("convert", "reader", "--format", "tensorflow", "--out", "google")
+    assert json.loads(dokkai("convert", "google", "--out", "again", "--json"))["architecture"].endswith("Answering")
     assert "squad" in json.loads(dokkai("recipes", "--json"))
     assert "train.seed" in dokkai("settings", "train")
     assert "cores" in dokkai("doctor")

@@ -34,6 +34,7 @@ class Conversion:
     num_parameters: int
     vocab_size: int
     lowercase: bool
+    behaviour: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ def convert(
         sum(parameter.numel() for parameter in loaded.model.parameters()),
         loaded.tokenizer.vocab_size,
         loaded.tokenizer.lowercase,
+        loaded.tokenizer.behaviour,
     )
 
 
@@ -145,13 +147,6 @@ def _from_google(
         if not (folder / name).exists():
             raise UserError(f"{folder / name}: no such file; give the folder that has it with --base DIR")
     model, report = google.load_checkpoint(prefix, folder / google.CONFIG, gelu)
-    if str(report):
-        say(f"{prefix}: {report}")
-    tokenizer = load_tokenizer(folder, behaviour, _guess_lowercase(folder) if lowercase is None else lowercase)
-    try:
-        check_vocabulary(tokenizer, model)
-    except UserError as error:
-        raise UserError(f"{folder / 'vocab.txt'}: {error}") from None
     if "classification" not in model.heads:
         if labels:
             raise UserError(f"{prefix}: there is no classification in it, so it has no labels")
@@ -161,6 +156,13 @@ def _from_google(
             labels = read_labels(values, str(folder / google.CONFIG))
         if labels and len(labels) != model.num_labels:
             raise UserError(f"{prefix}: {model.num_labels} labels, not {len(labels)} ({', '.join(labels)})")
+    tokenizer = load_tokenizer(folder, behaviour, _guess_lowercase(folder) if lowercase is None else lowercase)
+    try:
+        check_vocabulary(tokenizer, model)
+    except UserError as error:
+        raise UserError(f"{folder / 'vocab.txt'}: {error}") from None
+    if str(report):
+        say(f"{prefix}: {report}")
     return _Loaded(model, tokenizer, labels, model.encoder.embeddings.word.weight.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Real TensorFlow, for fixtures and comparisons: ``make FOLDER`` writes small checkpoints, ``read`` reads one.
+"""Real TensorFlow, for fixtures and comparisons: ``make FOLDER`` writes small checkpoints, ``read FOLDER`` reads some.
 
 Run as a program of its own, by a Python that has TensorFlow (the extra ``reference``):
 
@@ -272,19 +272,21 @@ def snappy(source, target):
         name.unlink()
 
 
-def read(prefix, out):
-    """All tensors of a checkpoint as TensorFlow reads them, into an .npz file (bfloat16 as 16-bit numbers)."""
-    reader = tf.train.load_checkpoint(prefix)
-    values = {name: reader.get_tensor(name) for name, _ in tf.train.list_variables(prefix)}
-    bits = {name: value.view(np.uint16) if value.dtype == tf.bfloat16 else value for name, value in values.items()}
-    np.savez(out, **bits)
+def read(folder):
+    """Beside each checkpoint below the folder a ``PREFIX.npz`` with all its tensors as TensorFlow reads them."""
+    for index in sorted(folder.rglob("*.index")):
+        prefix = str(index.with_suffix(""))
+        reader = tf.train.load_checkpoint(prefix)
+        values = {name: reader.get_tensor(name) for name, _ in tf.train.list_variables(prefix)}
+        bits = {name: value.view(np.uint16) if value.dtype == tf.bfloat16 else value for name, value in values.items()}
+        np.savez(f"{prefix}.npz", **bits)
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["make", folder]:
             make(Path(folder))
-        case ["read", prefix, out]:
-            read(prefix, out)
+        case ["read", folder]:
+            read(Path(folder))
         case _:
             sys.exit(__doc__)

@@ -186,9 +186,7 @@ def _heads(bundle: Bundle) -> tuple[str, ...]:
     try:
         architecture(heads)
     except ValueError:
-        raise UserError(
-            f"{bundle.index}: output layers of several tasks in one checkpoint: {', '.join(heads)}"
-        ) from None
+        raise UserError(f"{bundle.index}: output layers of several tasks in it: {', '.join(heads)}") from None
     return heads
 
 

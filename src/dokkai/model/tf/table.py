@@ -31,7 +31,8 @@ def read_table(path: Path) -> Iterator[tuple[bytes, bytes]]:
         )
     footer = content[-_FOOTER:]
     try:
-        _, at = _handle(footer, 0)  # of the metaindex block, which is empty
+        meta, at = _handle(footer, 0)
+        _block(content, meta)  # it is empty; but damage is damage
         index, _ = _handle(footer, at)
         for _, value in _entries(_block(content, index)):
             yield from _entries(_block(content, _handle(value, 0)[0]))
