@@ -101,6 +101,16 @@ def test_tests_named_in_the_pages_exist():
             assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{page.name}: {path}::{name}"
 
 
+def test_tests_named_in_the_page_on_fidelity_exist():
+    text = (ROOT / "docs" / "guide" / "fidelity.md").read_text(encoding="utf-8")
+    files = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", text)
+    assert len(named) > 50
+    assert [name for name in named if f"\ndef {name}(" not in files] == []
+    for path in re.findall(r"`(tests/[\w./]+)`", text):
+        assert (ROOT / path).exists(), path
+
+
 def test_tests_named_by_a_letter_exist():
     """``docs/guide/paper.md`` says once which letter stands for which file."""
     text = (ROOT / "docs" / "guide" / "paper.md").read_text(encoding="utf-8")
