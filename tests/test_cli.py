@@ -57,6 +57,10 @@ def test_vocab_and_prepare_say_what_they_made(home, tmp_path):
     facts = json.loads(works("vocab", EXAMPLES / "passages.txt", "--size", 300, "--out", tmp_path / "v", "--json"))
     made = {"directory": str(tmp_path / "v"), "vocab_size": 320, "lowercase": True, "behaviour": "huggingface"}
     assert facts == made
+    words = ["--size", 300, "--behaviour", "original", "--out", tmp_path / "2018", "--json"]
+    assert json.loads(works("vocab", EXAMPLES / "passages.txt", *words))["behaviour"] == "original"
+    saved = json.loads((tmp_path / "2018" / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert saved["dokkai_behaviour"] == "original"
     words = ["--tokenizer", tmp_path / "v", "--out", tmp_path / "data", "--processes", 1, "--json"]
     assert json.loads(works("prepare", EXAMPLES / "passages.txt", *words))["num_documents"] > 0
 

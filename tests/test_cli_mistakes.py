@@ -23,6 +23,10 @@ def home(tmp_path_factory):
         (["vocab"], "Missing argument 'TEXT' (see dokkai vocab --help)"),
         (["recipes", "--jsn"], "No such option: --jsn"),
         (["vocab", "a.txt", "--out", "v", "--size", "many"], "Invalid value for '--size'"),
+        (
+            ["vocab", str(EXAMPLES / "passages.txt"), "--out", "v", "--behaviour", "2018"],
+            "there is: huggingface, original",
+        ),
         (["settings", "trian"], "no settings 'trian'; did you mean 'train'?"),
         (["ask", "Who?", "a.txt"], "no model to read with"),
         (["fill-mask", "A [MASK]."], "no model to guess with"),

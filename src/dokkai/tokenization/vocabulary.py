@@ -44,11 +44,11 @@ def train_tokenizer(
     ``behaviour``: text is cut and prepared as by the release of 2018 ("original") or by Hugging Face ("huggingface").
     UserError: no text, an empty special token, a ``size`` too small for special tokens and alphabet, no such behaviour.
     """
+    wordpiece = WordPieceSettings(lowercase=lowercase, behaviour=behaviour)
     special = _special(special_tokens)
     rounded = _round_up(size)
     if rounded != size:
         say(f"vocabulary size {size} rounded up to {rounded}, a multiple of {_MULTIPLE}")
-    wordpiece = WordPieceSettings(lowercase=lowercase, behaviour=behaviour)
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as copy:
         again = copy if iter(texts) is texts else None
         counts = _count_characters(texts, wordpiece, again)
