@@ -15,8 +15,6 @@ from dokkai.model import checkpoint
 from dokkai.model.checkpoint import CONFIG, WEIGHTS, LoadReport, load_model, load_tensors, save_model, save_tensors
 from dokkai.model.heads import Model
 
-PRETRAINED = ("BertForPreTraining", "BertForMaskedLM", "BertForNextSentencePrediction")  # what ``saved`` has
-
 
 def wide_model(kind="BertForPreTraining", seed=0, **changes):
     return draw_wide(Model(tiny_config(**changes), HEAD_SETS[kind], NUM_LABELS), seed)
@@ -373,46 +371,6 @@ def test_tensors_there_and_back(tmp_path):
     assert set(again) == set(tensors)
     for name in tensors:
         torch.testing.assert_close(again[name], tensors[name], rtol=0, atol=0)
-
-
-def test_a_mapped_model_does_not_write_to_its_file(saved):
-    """Training changes the weights in memory alone, and saving over the file it is mapped from is safe."""
-    model, _ = load_model(saved)
-    before = (saved / WEIGHTS).read_bytes()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(1)
-    assert (saved / WEIGHTS).read_bytes() == before
-    save_model(model, saved)
-    again, _ = load_model(saved)
-    assert_same_weights(again, model)
-    save_model(wide_model(seed=5), saved)  # replaced by rename: what is mapped stays what it was
-    assert_same_weights(again, model)
-
-
-def test_only_what_is_stacked_is_copied(saved):
-    """Weights are mapped: the tensors that are the file's lie in one map, the model's whole memory is not read."""
-    model, _ = load_model(saved)
-    places = {name: tensor.untyped_storage().data_ptr() for name, tensor in model.state_dict().items()}
-    mapped = {place for name, place in places.items() if "qkv" not in name}
-    assert len(mapped) == 1
-    assert not mapped & {place for name, place in places.items() if "qkv" in name}
-
-
-@pytest.mark.parametrize("kind", HEAD_SETS)
-def test_a_new_head_is_drawn_as_if_everything_were(kind, saved):
-    """What the file has does not matter: a head drawn beside it is the one of a model that is drawn whole."""
-    drawn = Model(tiny_config(), HEAD_SETS[kind], NUM_LABELS, seed=7).state_dict()
-    model, report = load_model(saved, HEAD_SETS[kind], NUM_LABELS, seed=7)
-    state = model.state_dict()
-    assert bool(report.new) is ("BertFor" in kind and kind not in PRETRAINED)
-    assert all(torch.equal(state[name], drawn[name]) for name in report.new)
-    (saved / CONFIG).unlink()
-    save_model(wide_model("BertModel"), saved)
-    model, report = load_model(saved, HEAD_SETS[kind], NUM_LABELS, seed=7)
-    state = model.state_dict()
-    assert report.new == [name for name in drawn if name.startswith("heads.")]
-    assert all(torch.equal(state[name], drawn[name]) for name in report.new)
 
 
 def test_a_loaded_model_computes_as_the_saved_one(saved):

@@ -3,6 +3,7 @@
 import pickle
 import re
 import struct
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,10 @@ _INDEX = ".index.json"  # after either name: a table of shards
 _FOREIGN = ("tf_model.h5", "flax_model.msgpack")
 _LFS = b"version https://git-lfs"
 # torch.load has no error of its own for a broken file: what its readers of zip archives and pickles raise.
-_BROKEN = (RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, OverflowError, struct.error)
+_BROKEN = (
+    *(RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, OverflowError, OSError),
+    struct.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,8 @@ def _load_pickle(path: Path) -> dict[str, Tensor]:
     _refuse_pointer(path)
     is_zip = zipfile.is_zipfile(path)  # not so before PyTorch 1.6; only these can be mapped
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+        with warnings.catch_warnings(action="ignore"):  # of protocols it does not expect; it says that with its errors
+            values = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
         found = re.search(r"(?:GLOBAL|Unsupported class|function|class) ([\w.]+\.\w+)", str(error))
         if found is None:
