@@ -16,6 +16,7 @@ _TEXTS = (  # what is read of a model, weights aside
     "added_tokens.json",
     "vocab.txt",
 )
+_VOCABULARIES = ("tokenizer.json", "vocab.txt")
 _WEIGHTS = (  # the second kind is fetched only where the first is not there
     ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"),
@@ -32,30 +33,56 @@ def resolve(name: str | Path, weights: bool = True) -> Path:
     path, text = Path(name), str(name)
     if path.is_dir():
         return path
-    repository, _, revision = text.partition("@")
     if path.exists():
         raise UserError(f"{text}: no such model directory; it is a file, give the directory that holds it")
-    if text.startswith((".", "/", "~")) or text.endswith("/") or not _is_name(repository):
+    if text.startswith((".", "/", "~")) or text.endswith("/") or not _is_name(text):
         raise UserError(f"{text}: no such model directory{_neighbour(path)}")
-    wanted = _WEIGHTS if weights else ((),)
-    for patterns in wanted:
-        found = _fetch(text, repository, revision or None, [*_TEXTS, *patterns])
-        if not patterns or any(file for pattern in patterns for file in found.glob(pattern)):
-            say(f"{text}: from the Hugging Face hub, revision {found.name}")
-            return found
+    kinds = _WEIGHTS if weights else (_VOCABULARIES,)
+    for look in (_cached, _fetch):
+        for kind in kinds:
+            found = look(text, kind)
+            if found and (_holds(found, kind) or not weights):
+                say(f"{text}: from the Hugging Face hub, revision {found.name}")
+                return found
     raise UserError(
         f"{text}: what the Hugging Face hub, or its copy in the cache ({found}), holds under this name has no "
         f"{_WEIGHTS[0][0]} and no {_WEIGHTS[1][0]}; choose a model with PyTorch weights"
     )
 
 
-def _fetch(text: str, repository: str, revision: str | None, patterns: list[str]) -> Path:
+def _holds(directory: Path, patterns: tuple[str, ...]) -> bool:
+    return any(file for pattern in patterns for file in directory.glob(pattern))
+
+
+def _cached(text: str, kind: tuple[str, ...]) -> Path | None:
+    """A commit that is in the cache, without asking the hub: it cannot have changed."""
+    from huggingface_hub import errors, snapshot_download
+
+    repository, _, revision = text.partition("@")
+    if not re.fullmatch("[0-9a-f]{40}", revision):
+        return None
+    try:
+        found = Path(
+            snapshot_download(repository, revision=revision, allow_patterns=[*_TEXTS, *kind], local_files_only=True)
+        )
+    except (errors.LocalEntryNotFoundError, errors.HFValidationError):
+        return None
+    return found if _holds(found, kind) else None
+
+
+def _fetch(text: str, kind: tuple[str, ...]) -> Path:
+    """The snapshot in the cache, filled up from the hub if that answers."""
     from huggingface_hub import constants, errors, snapshot_download
 
+    repository, _, revision = text.partition("@")
     tried = f"{text}: no such model directory{_neighbour(Path(text))}"
-    help_ = "check the name, or give the directory of a model"
+    advice = "check the name, or give the directory of a model"
     try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"]))
+        return Path(
+            snapshot_download(
+                repository, revision=revision or None, allow_patterns=[*_TEXTS, *kind], ignore_patterns=["*/*"]
+            )
+        )
     except errors.GatedRepoError:
         raise UserError(
             f"{text}: the Hugging Face hub gives this model only to those who accepted its conditions; accept them on "
@@ -65,17 +92,17 @@ def _fetch(text: str, repository: str, revision: str | None, patterns: list[str]
         raise UserError(f"{text}: the Hugging Face hub has {repository}, but no revision '{revision}' of it") from None
     except errors.RepositoryNotFoundError:
         raise UserError(
-            f"{tried}, and the Hugging Face hub has no such model, or only a private one; {help_}, or set HF_TOKEN"
+            f"{tried}, and the Hugging Face hub has no such model, or only a private one; {advice}, or set HF_TOKEN"
         ) from None
     except errors.LocalEntryNotFoundError as error:
         cache = f"not whole in the cache of the Hugging Face hub ({constants.HF_HUB_CACHE})"
         if constants.HF_HUB_OFFLINE:
             raise UserError(
-                f"{tried}, {cache}, and HF_HUB_OFFLINE forbids to ask the hub; {help_}, or unset HF_HUB_OFFLINE"
+                f"{tried}, {cache}, and HF_HUB_OFFLINE forbids to ask the hub; {advice}, or unset HF_HUB_OFFLINE"
             ) from None
         reason = type(error.__cause__ or error).__name__
         raise UserError(
-            f"{tried}, {cache}, and the hub ({constants.ENDPOINT}) cannot be reached ({reason}); {help_}, or mend the "
+            f"{tried}, {cache}, and the hub ({constants.ENDPOINT}) cannot be reached ({reason}); {advice}, or mend the "
             "connection"
         ) from None
     except errors.HFValidationError:
@@ -87,9 +114,9 @@ def _fetch(text: str, repository: str, revision: str | None, patterns: list[str]
         ) from error
 
 
-def _is_name(repository: str) -> bool:
-    """Whether it has the form of a name on the hub, ``model`` or ``owner/model``."""
-    return re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", repository, re.ASCII) is not None
+def _is_name(text: str) -> bool:
+    """Whether it has the form of a name on the hub: ``model`` or ``owner/model``, and perhaps ``@revision``."""
+    return re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?(@[^@]+)?", text, re.ASCII) is not None
 
 
 def _neighbour(path: Path) -> str:
