@@ -67,8 +67,8 @@ def convert(
 
     The rest is for Google's checkpoints, which do not say it: ``base`` is the folder with ``bert_config.json`` and
     ``vocab.txt`` if they are not beside the checkpoint, ``labels`` names the classes, ``lowercase`` tells an uncased
-    model, ``gelu`` (``erf`` or ``tanh``) what its configuration means by "gelu", ``behaviour`` how text is cut up
-    (``original``, if unset: as by the release; or ``huggingface``).
+    model, ``gelu`` (``erf`` or ``tanh``) what its configuration means by "gelu", ``behaviour`` how text is cut up:
+    ``original`` (as by the release; unset, unless a tokenizer_config.json says more) or ``huggingface``.
 
     UserError for a source that is damaged or no BERT, for parts that do not belong together, and if ``out`` is there.
     """
@@ -91,7 +91,7 @@ def convert(
         loaded = _from_directory(path)
     else:
         folder = None if base is None else Path(base)
-        loaded = _from_google(path, folder, tuple(labels), lowercase, gelu or "erf", behaviour or "original")
+        loaded = _from_google(path, folder, tuple(labels), lowercase, gelu or "erf", behaviour)
     chosen = torch.float32 if format == "tensorflow" else _DTYPES[dtype] if dtype else loaded.dtype
     with replacing(target) as directory:
         directory.mkdir()
@@ -137,7 +137,7 @@ def _from_directory(path: Path) -> _Loaded:
 
 
 def _from_google(
-    path: Path, base: Path | None, labels: tuple[str, ...], lowercase: bool | None, gelu: str, behaviour: str
+    path: Path, base: Path | None, labels: tuple[str, ...], lowercase: bool | None, gelu: str, behaviour: str | None
 ) -> _Loaded:
     prefix = google.find_prefix(path)
     folder = base or prefix.parent
@@ -156,6 +156,8 @@ def _from_google(
             labels = read_labels(values, str(folder / google.CONFIG))
         if labels and len(labels) != model.num_labels:
             raise UserError(f"{prefix}: {model.num_labels} labels, not {len(labels)} ({', '.join(labels)})")
+    if behaviour is None and not (folder / "tokenizer_config.json").exists():
+        behaviour = "original"
     tokenizer = load_tokenizer(folder, behaviour, _guess_lowercase(folder) if lowercase is None else lowercase)
     try:
         check_vocabulary(tokenizer, model)
