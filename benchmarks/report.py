@@ -5,6 +5,7 @@ A table stands between <!-- table NAME --> and <!-- end -->; a test checks that 
 
 import json
 import re
+import statistics
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -79,10 +80,26 @@ def screens(runs: list[dict]) -> str:
     return table(head, rows)
 
 
+def opening(runs: list[dict]) -> str:
+    """Time and memory of opening a checkpoint and using it once, medians of fresh processes."""
+    rows = []
+    for tool in dict.fromkeys(run["tool"] for run in runs):
+        own = [run for run in runs if run["tool"] == tool]
+        middle = {key: statistics.median(run[key] for run in own) for key in own[0] if key.endswith(("seconds", "mb"))}
+        cells = [f"{middle[key]:.2f}" for key in ("import_seconds", "open_seconds", "forward_seconds", "used_seconds")]
+        rows.append([tool, *cells, f"{middle['peak_mb']:,.0f}", f"{middle['peak_growth_mb']:,.0f}", str(len(own))])
+    head = ["", "import s", "open s", "first sequence s", "open + sequence s"]
+    return table([*head, "peak MB", "of it after the imports MB", "repetitions"], rows)
+
+
 def render(name: str) -> str:
-    """The table called ``FILE:KIND`` (curve, scores, screens, trials)."""
-    file, kind = name.split(":")
+    """The table called ``FILE:KIND`` (curve, opening, scores, screens, trials), or ``FILE:curve:RUN``."""
+    file, kind, *run = name.split(":")
     runs = json.loads((ROOT / "benchmarks" / "results" / f"{file}.json").read_text())["runs"]
+    if kind == "opening":
+        return opening(runs)
+    if run:
+        runs = [item for item in runs if item["run"] == run[0]]
     pretrained = [run for run in runs if run["command"] == "pretrain"]
     if kind == "curve":
         return curve(pretrained[0])

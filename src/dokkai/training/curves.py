@@ -40,6 +40,8 @@ def draw_curves(run: Path) -> None:
     restarts = [line["step"] for line in earlier if _RESTART in line]
     shift = _last_step(earlier)
     series = _series(earlier + [line | {"step": line["step"] + shift} for line in _read(run / METRICS)])
+    if sum(name.startswith("loss/") for name in series) == 1:
+        series.pop("loss", None)  # the sum of one loss is that loss
     panels: dict[str, list[str]] = {}
     for name in series:
         panels.setdefault("loss" if "loss" in name else name.removeprefix("heldout/"), []).append(name)
