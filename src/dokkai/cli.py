@@ -41,6 +41,7 @@ def ask(
     question: Annotated[str, typer.Argument(help="the question")],
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="text files to read, or - for stdin")],
     model: Annotated[str | None, typer.Option(help="a run fine-tuned for questions, or a name on the hub")] = None,
+    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Read text and answer a question with the span that answers it."""
@@ -49,7 +50,7 @@ def ask(
 
     if model is None:
         raise UserError("no model to read with; give --model RUN, a run of `dokkai finetune squad ...`")
-    best = answer_from_files(load(model), question, files)
+    best = answer_from_files(load(model, device), question, files)
     if as_json:
         _print_json(best.to_dict())
     else:
@@ -61,6 +62,7 @@ def fill_mask(
     text: Annotated[str, typer.Argument(help="a text with [MASK] where a word is missing")],
     model: Annotated[str | None, typer.Option(help="a pre-trained run, or a name on the Hugging Face hub")] = None,
     top: Annotated[int, typer.Option(min=1, help="how many words to show for each mask")] = 5,
+    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Guess the words behind [MASK]."""
@@ -68,7 +70,7 @@ def fill_mask(
 
     if model is None:
         raise UserError("no model to guess with; give --model RUN, a run of `dokkai pretrain ...`")
-    masks = load(model).fill_mask(text, top)
+    masks = load(model, device).fill_mask(text, top)
     if as_json:
         _print_json([[{"token": token, "probability": value} for token, value in mask] for mask in masks])
         return
@@ -91,14 +93,23 @@ def vocab(
     as_json: AsJson = False,
 ) -> None:
     """Learn a WordPiece vocabulary from text."""
-    from dokkai.data.text import read_parts
+    from dokkai.data.text import estimate_size, read_parts
     from dokkai.files import replacing
     from dokkai.tokenization import TOKENIZER_FILES, save_tokenizer, train_tokenizer
 
     if out.is_dir() and (others := sorted({path.name for path in out.iterdir()} - TOKENIZER_FILES)):
         raise UserError(f"{out} holds other files ({others[0]}); give --out a new directory")
     lines = (line for part, _ in read_parts(texts, _PART) for line in part)
-    tokenizer = train_tokenizer(lines, size, not cased, min_frequency, tuple(special or ()), behaviour=behaviour)
+    expected = estimate_size(texts)
+    tokenizer = train_tokenizer(
+        lines,
+        size,
+        not cased,
+        min_frequency,
+        tuple(special or ()),
+        behaviour=behaviour,
+        num_characters=expected.num_characters if expected else None,
+    )
     with replacing(out) as directory:  # all files or none
         save_tokenizer(tokenizer, directory)
     facts = {

@@ -4,6 +4,7 @@ import gzip
 import io
 import lzma
 import os
+import random
 import sys
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dokkai.data.text import open_text, read_documents, read_lines, read_parts
+from dokkai.data.text import estimate_size, open_text, read_documents, read_lines, read_parts
 from dokkai.errors import UserError
 
 TEXT = "Ein Satz.\nzweite Zeile äöü 読解 😀\n\nnext document\n"
@@ -138,3 +139,19 @@ def test_real_text(data):
     path = data / "corpus/en/wiki-1.txt.xz"
     with open_text(path) as stream:
         assert len(stream.read(2_000_000).decode("utf-8", errors="ignore")) > 1_900_000
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".xz", ".zst"])
+def test_how_much_text_there_is(tmp_path, ending):
+    """Exact for small files; judged by the first four million bytes for larger ones."""
+    compress = COMPRESS[f"a{ending or '.txt'}"]
+    rng = random.Random(0)
+    for repeats, share in ((10, 0.0), (500_000, 0.1)):
+        text = " ".join(rng.choice(("tower", "Müller", "読解", "sea")) for _ in range(repeats))
+        path = tmp_path / f"{repeats}.txt{ending}"
+        path.write_bytes(compress(text.encode()))
+        size = estimate_size([path])
+        assert size.num_bytes == pytest.approx(len(text.encode()), rel=share)
+        assert size.num_characters == pytest.approx(len(text), rel=share)
+    (tmp_path / "broken.xz").write_bytes(b"no such thing")
+    assert estimate_size([tmp_path / "broken.xz"]) is estimate_size(["-"]) is None

@@ -29,7 +29,7 @@ from dokkai.data.shards import (
     ShardWriter,
     read_index,
 )
-from dokkai.data.text import COMPRESSED, read_parts
+from dokkai.data.text import estimate_size, read_parts
 from dokkai.errors import UserError
 from dokkai.files import existing_file, remove, write_json
 from dokkai.progress import Progress, say
@@ -111,7 +111,9 @@ def prepare(
             split: ShardWriter(out, split, shard_tokens, tokenizer.vocab_size, tokenizer.fingerprint)
             for split in SPLITS
         }
-        counts = _fill(writers, _blocks(paths), encode, num_processes, heldout_share, _total_bytes(paths))
+        size = estimate_size(paths)
+        total = size.num_bytes if size else None
+        counts = _fill(writers, _blocks(paths), encode, num_processes, heldout_share, total)
         index: dict[str, Any] = {"version": VERSION, **made_from, "vocab_size": tokenizer.vocab_size, **counts}
         index["splits"] = {split: writer.close() for split, writer in writers.items()}
         write_json(out / INDEX_NAME, index)
@@ -291,12 +293,6 @@ def _source(path: str | Path) -> dict[str, Any]:
         return {"name": "-", "bytes": None}
     file = existing_file(Path(path))
     return {"name": file.name, "bytes": file.stat().st_size if file.is_file() else None}
-
-
-def _total_bytes(paths: Sequence[str | Path]) -> int | None:
-    """Bytes of text, where that is known before reading."""
-    files = [Path(path) for path in paths if Path(path).is_file() and Path(path).suffix.lower() not in COMPRESSED]
-    return sum(file.stat().st_size for file in files) if len(files) == len(paths) else None
 
 
 def _finished(out: Path, made_from: dict[str, Any]) -> PreparedData:

@@ -10,7 +10,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, BinaryIO, NamedTuple, cast
 
 import zstandard
 
@@ -18,6 +18,7 @@ from dokkai.errors import UserError
 from dokkai.files import existing_file
 
 _BUFFER = 1 << 18  # bytes asked from a decompressor at once
+_SAMPLE = 1 << 22  # bytes of text by which the rest is judged
 _BOM = b"\xef\xbb\xbf"
 _BROKEN = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, gzip.BadGzipFile)
 
@@ -109,6 +110,43 @@ def _parts_of(path: str | Path, max_characters: int) -> Iterator[tuple[list[str]
             lines, size = [], 0
     if lines:
         yield lines, False
+
+
+class TextSize(NamedTuple):
+    """How much text there is, for the time left."""
+
+    num_bytes: int
+    num_characters: int
+
+
+def estimate_size(paths: Sequence[str | Path]) -> TextSize | None:
+    """About how much text the files hold, judged by the beginning of each; None if one is no file or cannot be read."""
+    sizes = [_estimate(Path(path)) for path in paths]
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes):
+        return None
+    return TextSize(sum(size.num_bytes for size in known), sum(size.num_characters for size in known))
+
+
+def _estimate(path: Path) -> TextSize | None:
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            stream: IO[bytes] = file
+            match path.suffix.lower():
+                case ".gz":
+                    stream = cast(IO[bytes], gzip.GzipFile(fileobj=file))
+                case ".xz":
+                    stream = lzma.LZMAFile(file)  # noqa: SIM115  the file below it is closed
+                case ".zst":
+                    stream = zstandard.ZstdDecompressor(max_window_size=1 << 31).stream_reader(file)
+            sample = stream.read(_SAMPLE)
+            num_bytes = round(path.stat().st_size * len(sample) / max(1, file.tell()))
+    except (OSError, *_BROKEN):
+        return None  # whoever reads it will say so
+    num_characters = len(sample.decode("utf-8", errors="ignore"))
+    return TextSize(num_bytes, round(num_bytes * num_characters / max(1, len(sample))))
 
 
 class _Stream(io.RawIOBase):

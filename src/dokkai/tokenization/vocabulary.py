@@ -33,6 +33,7 @@ def train_tokenizer(
     special_tokens: Sequence[str] = (),
     limit_alphabet: int = 1000,
     behaviour: str = HUGGINGFACE,
+    num_characters: int | None = None,
 ) -> Tokenizer:
     """Learn ``size`` entries, rounded up to a multiple of 64, from lines of text.
 
@@ -41,6 +42,7 @@ def train_tokenizer(
     frequent characters, the same as ``##`` pieces where a word can go on with them, and the pieces learned; a pair
     seen less than ``min_frequency`` times is not joined. Too little text fills the last places up to a multiple of 64
     with [unused0], [unused1], ... The texts are read twice: a generator is copied to a temporary file meanwhile.
+    ``num_characters``: about how many there are, for the time left that is shown.
     ``behaviour``: text is cut and prepared as by the release of 2018 ("original") or by Hugging Face ("huggingface").
     UserError: no text, an empty special token, a ``size`` too small for special tokens and alphabet, no such behaviour.
     """
@@ -51,14 +53,15 @@ def train_tokenizer(
         say(f"vocabulary size {size} rounded up to {rounded}, a multiple of {_MULTIPLE}")
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as copy:
         again = copy if iter(texts) is texts else None
-        counts = _count_characters(texts, wordpiece, again)
+        counts, total = _count_characters(texts, wordpiece, again, num_characters)
         fixed = [*special.all(), *_alphabet(counts, wordpiece, limit_alphabet)]
         if len(fixed) > rounded:
             raise UserError(
                 f"a vocabulary of {rounded} is too small: special tokens and the characters of the text alone are "
                 f"{len(fixed)} entries; raise size or lower limit_alphabet"
             )
-        vocabulary = _learn(texts if again is None else _rewound(again), fixed, rounded, min_frequency, wordpiece)
+        source = texts if again is None else _rewound(again)
+        vocabulary = _learn(source, fixed, rounded, min_frequency, wordpiece, total)
     if len(vocabulary) < rounded:
         target = _round_up(len(vocabulary))
         say(f"the text yields {len(vocabulary)} entries of the {rounded} asked for; the vocabulary has {target}")
@@ -104,12 +107,15 @@ def _prepared(batch: list[str], normalize: Callable[[str], str] | None) -> list[
     return [normalize(text) for text in batch] if normalize else batch
 
 
-def _count_characters(texts: Iterable[str], wordpiece: WordPieceSettings, copy: IO[str] | None) -> Counter[str]:
+def _count_characters(
+    texts: Iterable[str], wordpiece: WordPieceSettings, copy: IO[str] | None, expected: int | None
+) -> tuple[Counter[str], int]:
+    """How often each character occurs, and how many there are in all."""
     # Counted by code point in bulk, then normalized once per distinct character: WordPiece's normalization looks at
     # one character at a time (but for the order of combining marks, which changes no count). What the original does
     # with a capital sigma depends on its neighbours, but there the texts are prepared already.
     totals: NDArray[np.int64] = np.zeros(0x110000, dtype=np.int64)
-    with Progress("counting characters", unit="characters") as progress:
+    with Progress("counting characters", expected, "characters") as progress:
         for batch in _batches(texts, wordpiece):
             joined = "\n".join(batch)
             counts = np.bincount(np.frombuffer(joined.encode("utf-32-le"), dtype=np.uint32))
@@ -125,7 +131,7 @@ def _count_characters(texts: Iterable[str], wordpiece: WordPieceSettings, copy: 
                 result[character] += int(totals[code])
     if not result:
         raise UserError("there is no text to learn a vocabulary from: the files hold only white space, or nothing")
-    return result
+    return result, int(totals.sum())
 
 
 def _copy(text: str, copy: IO[str]) -> None:
@@ -160,7 +166,7 @@ def _alphabet(counts: Counter[str], wordpiece: WordPieceSettings, limit: int) ->
 
 
 def _learn(
-    texts: Iterable[str], fixed: list[str], size: int, min_frequency: int, wordpiece: WordPieceSettings
+    texts: Iterable[str], fixed: list[str], size: int, min_frequency: int, wordpiece: WordPieceSettings, total: int
 ) -> list[str]:
     # The trainer of `tokenizers` numbers "##" characters, and breaks ties between characters, in the order of a hash
     # table that changes from run to run, and so learns other pieces each time. Given all single characters in a fixed
@@ -174,7 +180,7 @@ def _learn(
         continuing_subword_prefix=CONTINUATION,
         show_progress=False,
     )
-    with Progress("learning the vocabulary", unit="characters") as progress:
+    with Progress("learning the vocabulary", total, "characters") as progress:
         engine.train_from_iterator(_counted(texts, wordpiece, progress), trainer)
     ids = engine.get_vocab()
     return sorted(ids, key=ids.__getitem__)
