@@ -134,6 +134,56 @@ def test_a_directory_of_transformers_can_be_used(tokenizer, tmp_path: Path) -> N
     assert sum(row["probabilities"].values()) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("kept", ["tokenizer.json", "vocab.txt"])
+def test_a_vocabulary_alone_is_enough(kept, tokenizer, tmp_path: Path) -> None:
+    encoder = pipeline("pretraining", tokenizer)
+    encoder.save(tmp_path)
+    for name in {"tokenizer.json", "vocab.txt", "tokenizer_config.json", "task.json"} - {kept}:
+        (tmp_path / name).unlink()
+    texts = ["The Lighthouse, in 1759: Über Hügel."]
+    np.testing.assert_allclose(load(tmp_path, "cpu", "fp32").embed(texts)[0], encoder.embed(texts)[0], atol=1e-6)
+
+
+def test_what_is_new_and_unused_is_said_once(tokenizer, tmp_path: Path, capsys) -> None:
+    from transformers import BertConfig, BertModel
+
+    shape = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=tokenizer.vocab_size, **shape)).save_pretrained(tmp_path)
+    save_tokenizer(tokenizer, tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(values | {"architectures": ["BertForQuestionAnswering"]}))
+    capsys.readouterr()
+    reader = load(tmp_path, "cpu", "fp32")
+    reader.embed(["a text"])
+    reader.ask("Who?", "Ann.")
+    said = capsys.readouterr().err
+    assert said.count("new (not in the file): heads.span.classifier.weight, heads.span.classifier.bias") == 1
+    assert said.count("unused (in the file only): bert.pooler.dense.bias, bert.pooler.dense.weight") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"problem_type": "multi_label_classification"}, "multi_label_classification"),
+        ({"problem_type": "regression"}, "regression"),
+        ({"id2label": {"0": "LABEL_0"}}, "regression"),
+        ({"problem_type": "single_label_classification"}, None),
+    ],
+)
+def test_a_classifier_of_another_kind_has_no_task(changes, kind, tokenizer, tmp_path: Path, capsys) -> None:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    shape = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    BertForSequenceClassification(BertConfig(vocab_size=tokenizer.vocab_size, **shape, **changes)).save_pretrained(
+        tmp_path
+    )
+    save_tokenizer(tokenizer, tmp_path)
+    opened = load(tmp_path, "cpu", "fp32")
+    assert (opened.task is None) is (kind is not None)
+    assert (f"there is no task for problem_type '{kind}'" in capsys.readouterr().err) is (kind is not None)
+    assert opened.embed(["a text"])[0].shape == (64,)
+
+
 def test_a_vocabulary_of_another_size_is_refused(tokenizer, tmp_path: Path) -> None:
     task = create_task(QuestionAnsweringSettings(), tokenizer)
     for rows in (tokenizer.vocab_size - 1, tokenizer.vocab_size + 500):

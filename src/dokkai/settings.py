@@ -40,7 +40,7 @@ class ModelSettings(_Section):
     num_attention_heads: int | None = Field(None, ge=1, description="attention heads; unset: hidden size / 64")
     intermediate_size: int | None = Field(None, ge=1, description="width of the feed-forward; unset: 4 x hidden size")
     max_position_embeddings: int | None = Field(None, ge=8, description="longest sequence; unset: 512")
-    hidden_act: str | None = Field(None, description="gelu (erf), gelu_new (tanh), relu; unset: gelu")
+    hidden_act: str | None = Field(None, description="gelu (erf), gelu_new (tanh), relu, silu ...; unset: gelu")
     initializer_range: float | None = Field(None, gt=0, description="deviation of random weights; unset: 0.02")
     sinusoidal_positions: bool = Field(False, description="start positions as sine waves; false: random, as released")
     hidden_dropout_prob: float | None = Field(None, ge=0, lt=1, description="dropout after sub-layers; unset: 0.1")

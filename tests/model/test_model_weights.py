@@ -15,7 +15,7 @@ from tiny_bert import HEAD_SETS, NUM_LABELS, TINY, draw_wide, one_line_error, pa
 
 from dokkai.model.checkpoint import CONFIG, WEIGHTS, load_model, save_model
 from dokkai.model.heads import Model
-from dokkai.model.weights import PICKLE, find_weights
+from dokkai.model.weights import PICKLE, WeightFiles, find_weights
 
 PRETRAINED = ("BertForPreTraining", "BertForMaskedLM", "BertForNextSentencePrediction")  # what ``saved`` has
 TRANSFORMERS_4 = Path(__file__).parent / "transformers4"
@@ -299,6 +299,21 @@ def test_a_mapped_model_does_not_write_to_its_file(saved):
     assert_same_weights(again, model)
     save_model(wide_model(seed=5), saved)  # replaced by rename: what is mapped stays what it was
     assert_same_weights(again, model)
+
+
+def test_a_run_that_saves_meanwhile(saved, monkeypatch):
+    """All weights are of one step, though the file is opened twice."""
+    whole, calls = WeightFiles.open, []
+
+    def replaced_before_the_second(files):
+        calls.append(files)
+        if len(calls) == 2:
+            save_model(wide_model(seed=5), saved)
+        return whole(files)
+
+    monkeypatch.setattr(WeightFiles, "open", replaced_before_the_second)
+    assert_opens_whole(saved, wide_model(seed=5))
+    assert len(calls) == 4
 
 
 def test_only_what_is_stacked_is_copied(saved):

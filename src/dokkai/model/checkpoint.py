@@ -87,25 +87,24 @@ def load_model(
         raise UserError(f"{path / CONFIG}: not a model configuration")
     config = replace(read_config(values, str(path / CONFIG)), **changes)
     files = find_weights(path)
-    found = files.open()
-    if heads is None:
-        heads = saved_heads(values, path / CONFIG, found)
-    if num_labels is None:
-        num_labels = len(read_labels(values, str(path / CONFIG)))
+    stamp, found = files.stamp(), files.open()
+    names = saved_heads(values, path / CONFIG, found) if heads is None else heads
     with torch.device("meta"):
-        model = Model(config, heads, num_labels)
+        model = Model(config, names, num_labels or len(read_labels(values, str(path / CONFIG))))
     own = model.state_dict()
     drawn = _LABELLED if labels and labels != read_labels(values, str(path / CONFIG)) else ()
     matched = match([name for name in own if not name.startswith(drawn)], found)
     matched.missing.extend(name for name in own if name.startswith(drawn))
     if lost := [name for name in matched.missing if name.startswith("encoder.")]:
         raise UserError(f"{files.path}: not the weights of a BERT encoder (no {lost[0]} in it)")
-    if "masked_lm" in heads:
+    if "masked_lm" in names:
         _refuse_untied(values, found, matched.unused, files.path)
     try:
         state = _collect(own, matched, found, files)
     except UserError as error:
         raise UserError(f"{files.path}: {error}") from None
+    if files.stamp() != stamp:  # a run has saved itself meanwhile: these weights may be of two steps
+        return load_model(directory, heads, num_labels, seed, **changes)
     for name in matched.missing:
         module, _, attribute = name.rpartition(".")
         setattr(model.get_submodule(module), attribute, nn.Parameter(torch.zeros(own[name].shape)))

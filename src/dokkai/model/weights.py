@@ -42,6 +42,10 @@ class WeightFiles:
         """Whether opening again costs nothing: so it is, but for pickles from before PyTorch 1.6."""
         return all(file.suffix == ".safetensors" or zipfile.is_zipfile(file) for file in self.files)
 
+    def stamp(self) -> list[tuple[int, int]]:
+        """Which files these are: another list after a run has saved over them."""
+        return [((found := file.stat()).st_ino, found.st_mtime_ns) for file in self.files]
+
     def open(self) -> dict[str, Tensor]:
         """All tensors by name, in a private map of the files made by this call: it goes when the last of them goes.
 
