@@ -175,8 +175,8 @@ def test_what_the_hub_refuses(model, tmp_path):
 )
 def test_what_can_only_be_a_path(name, tmp_path, monkeypatch):
     """The hub is not asked, and not spoken of."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")  # nothing else beside it that could be meant
+    (tmp_path / "w").mkdir()
+    monkeypatch.chdir(tmp_path / "w")  # nothing else beside it that could be meant
     with pytest.raises(UserError) as caught:
         resolve(name)
     assert str(caught.value) == f"{name}: no such model directory"
