@@ -18,8 +18,8 @@ class Muon(torch.optim.Optimizer):
 
     Each parameter is a stack of matrices along its first axis: query, key and value lie in one parameter, yet are
     three. Equal to ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")`` on each matrix, with two differences: it
-    computes in ``dtype``, where PyTorch's always computes in bf16, which a CPU without such instructions does at a
-    hundredth of the speed; and matrices of one shape are one batched product.
+    computes in ``dtype``, where PyTorch's always computes in bf16, which a CPU without such instructions may do at
+    an eightieth of the speed; and matrices of one shape are one batched product.
     """
 
     def __init__(
