@@ -6,8 +6,9 @@ from tiny_bert import TINY, one_line_error, tiny_config
 from torch import nn
 
 from dokkai.model.config import ModelConfig, count_parameters, published_shapes, read_config, shape_config
-from dokkai.model.encoder import Encoder, initialize, start_positions_as_waves
+from dokkai.model.encoder import Encoder
 from dokkai.model.heads import Model
+from dokkai.model.initialization import initialize, start_positions_as_waves
 
 PUBLISHED = {
     "tiny": 4_385_920,
@@ -139,6 +140,7 @@ def test_every_field_comes_back_from_its_dictionary():
         classifier_dropout=0.4,
     )
     values = config.to_dict()
+    assert values.pop("model_type") == "bert"
     assert all(value != getattr(ModelConfig(), name) for name, value in values.items())
     assert read_config(values, "here") == config
 

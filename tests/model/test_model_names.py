@@ -111,7 +111,8 @@ def test_parts_of_different_shapes():
 
 
 def test_classes_and_their_heads():
-    assert dict(ARCHITECTURES) == HEAD_SETS
+    classic = {name: heads for name, heads in ARCHITECTURES.items() if name.startswith("Bert")}
+    assert classic == HEAD_SETS
     assert {name for heads in HEAD_SETS.values() for name in heads} == set(HEADS)
     for kind, heads in HEAD_SETS.items():
         assert architecture(heads) == architecture(heads[::-1]) == kind

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from dokkai.errors import UserError
 from dokkai.files import read_json, replacing, write_json
 from dokkai.model.config import read_config, read_labels
-from dokkai.model.encoder import initialize
 from dokkai.model.heads import Model
+from dokkai.model.initialization import initialize
 from dokkai.model.names import ARCHITECTURES, Match, architecture, heads_in, match, to_foreign
 from dokkai.model.weights import WEIGHTS, WeightFiles, find_weights, load_tensors
 
@@ -49,7 +49,8 @@ def save_model(model: Model, directory: Path, dtype: torch.dtype | None = None, 
     """
     heads = tuple(model.heads)
     dtype = dtype or model.encoder.embeddings.word.weight.dtype
-    values: dict[str, Any] = {"architectures": [architecture(heads)], "model_type": "bert"}
+    kind = model.config.model_type
+    values: dict[str, Any] = {"architectures": [architecture(heads, kind)], "model_type": kind}
     values |= model.config.to_dict() | {"dtype": str(dtype).removeprefix("torch.")}
     if not {"classification", "token_classification"}.isdisjoint(heads):
         if labels and len(labels) != model.num_labels:
@@ -58,7 +59,7 @@ def save_model(model: Model, directory: Path, dtype: torch.dtype | None = None, 
         values["id2label"] = {str(i): name for i, name in enumerate(names)}
         values["label2id"] = {name: i for i, name in enumerate(names)}
     state = {name: tensor.detach().to("cpu", dtype) for name, tensor in model.state_dict().items()}
-    save_tensors(to_foreign(state), directory / WEIGHTS)
+    save_tensors(to_foreign(state, kind), directory / WEIGHTS)
     write_json(directory / CONFIG, values)
 
 
@@ -93,7 +94,7 @@ def load_model(
         model = Model(config, names, num_labels or len(read_labels(values, str(path / CONFIG))))
     own = model.state_dict()
     drawn = _LABELLED if labels and labels != read_labels(values, str(path / CONFIG)) else ()
-    matched = match([name for name in own if not name.startswith(drawn)], found)
+    matched = match([name for name in own if not name.startswith(drawn)], found, config.model_type)
     matched.missing.extend(name for name in own if name.startswith(drawn))
     if lost := [name for name in matched.missing if name.startswith("encoder.")]:
         raise UserError(f"{files.path}: not the weights of a BERT encoder (no {lost[0]} in it)")

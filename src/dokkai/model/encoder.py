@@ -1,10 +1,13 @@
-"""The encoder of the paper (section 3): embeddings, then layers of self-attention and feed-forward, each post-norm.
+"""The encoder: embeddings, then layers of self-attention and feed-forward.
+
+There are two kinds of layers: the paper's, which normalizes behind each sub-layer (section 3), and ModernBERT's, which
+normalizes before it (Warner et al. 2024, arXiv 2412.13663).
 
 B batch · L sequence length · D hidden size · F feed-forward size · H heads · K head size · V vocabulary
 """
 
-import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +15,8 @@ from torch.nn import functional as F_
 
 from dokkai.errors import UserError
 from dokkai.model.config import ModelConfig
+from dokkai.model.packing import Packing, can_pack, pack
+from dokkai.model.positions import Distances, neighbours, rotate, rotations
 
 
 def _tanh_gelu(x: Tensor) -> Tensor:
@@ -44,8 +49,15 @@ def _embedding(rows: int, width: int) -> nn.Embedding:
     return nn.Embedding(rows, width, _weight=torch.empty(rows, width))
 
 
+def norm(config: ModelConfig) -> nn.LayerNorm:
+    return nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps, bias=not config.is_modern)
+
+
 class Embeddings(nn.Module):
-    """Word + position + segment embeddings, normalized (paper, figure 2); without positions if attention has them."""
+    """Word + position + segment embeddings, normalized (paper, figure 2).
+
+    Without positions if attention has them; ModernBERT has no segments either.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -53,8 +65,8 @@ class Embeddings(nn.Module):
         self.most = config.max_position_embeddings
         self.word = _embedding(config.vocab_size, D)
         self.position = _embedding(self.most, D) if config.position_embedding_type == "absolute" else None
-        self.token_type = _embedding(config.type_vocab_size, D)
-        self.norm = nn.LayerNorm(D, eps=config.layer_norm_eps)
+        self.token_type = None if config.is_modern else _embedding(config.type_vocab_size, D)
+        self.norm = norm(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor) -> Tensor:
@@ -62,11 +74,26 @@ class Embeddings(nn.Module):
         length = input_ids.shape[1]
         if length > self.most:
             raise UserError(f"a sequence of {length} tokens; the model has {self.most} positions")
-        x_BLD = self.word(input_ids) + self.token_type(token_type_ids)
+        x_BLD = self.word(input_ids)
+        if self.token_type is not None:
+            x_BLD = x_BLD + self.token_type(token_type_ids)
         if self.position is not None:
             x_BLD = x_BLD + self.position.weight[:length]
         out: Tensor = self.dropout(self.norm(x_BLD))
         return out
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the layers of one kind see, made once for all of them: who may be seen, and how far each token turns."""
+
+    mask: Tensor | None
+    """True where a key may be seen, ``(B, 1, 1, L)`` or ``(B or 1, 1, L, L)``; None: all of them."""
+    rotation: tuple[Tensor, Tensor] | None = None
+    packing: Packing | None = None
+    """Set if the tokens of all sequences stand in one row; ``mask`` is None then."""
+    distance: int | None = None
+    """How far a token sees in such a row; None: to the ends of its sequence."""
 
 
 class SelfAttention(nn.Module):
@@ -77,68 +104,78 @@ class SelfAttention(nn.Module):
         D = config.hidden_size
         self.num_heads = config.num_attention_heads
         self.dropout_prob = config.attention_probs_dropout_prob
-        self.qkv = nn.Linear(D, 3 * D)
-        self.output = nn.Linear(D, D)
-        self.distances = None if config.position_embedding_type == "absolute" else Distances(config)
+        self.qkv = nn.Linear(D, 3 * D, bias=not config.is_modern)
+        self.output = nn.Linear(D, D, bias=not config.is_modern)
+        is_relative = config.position_embedding_type.startswith("relative")
+        self.distances = Distances(config) if is_relative else None
 
-    def forward(self, x_BLD: Tensor, mask_B11L: Tensor | None) -> Tensor:
-        """``mask_B11L`` is True where a key may be seen; None when nothing is padding."""
-        mask = mask_B11L
-        B, L, D = x_BLD.shape
-        qkv = self.qkv(x_BLD).view(B, L, 3, self.num_heads, D // self.num_heads)
+    def forward(self, x_D: Tensor, sight: Sight) -> Tensor:
+        """``(B, L, D)``, or packed ``(T, D)``, to the same shape."""
+        D = x_D.shape[-1]
+        qkv = self.qkv(x_D).unflatten(-1, (3, self.num_heads, D // self.num_heads))
+        if sight.rotation is not None:
+            qkv = torch.cat([rotate(qkv[..., :2, :, :], sight.rotation), qkv[..., 2:, :, :]], dim=-3)
+        if sight.packing is not None:
+            q_THK, k_THK, v_THK = qkv.unbind(-3)
+            return self._output(sight.packing.attend(q_THK, k_THK, v_THK, sight.distance))
         q_BHLK, k_BHLK, v_BHLK = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         dropout_prob = self.dropout_prob if self.training else 0.0
+        mask = sight.mask
         if self.distances is not None:
-            mask = self.distances(q_BHLK, k_BHLK, mask_B11L)
+            mask = self.distances(q_BHLK, k_BHLK, mask)
         y_BHLK = F_.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, mask, dropout_prob)
-        out: Tensor = self.output(y_BHLK.transpose(1, 2).reshape(B, L, D))
-        return out
+        return self._output(y_BHLK.transpose(1, 2))
 
-
-class Distances(nn.Module):
-    """A learned vector for each distance of key and query, met by the query (and the key) in every score.
-
-    Shaw et al. 2018 (arXiv 1803.02155), and method 4 of Huang et al. 2020 (arXiv 2009.13658), as ``transformers`` 4 has
-    them under ``position_embedding_type``; version 5 has dropped them.
-    """
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.most = config.max_position_embeddings
-        self.is_met_by_keys = config.position_embedding_type == "relative_key_query"
-        self.embedding = _embedding(2 * self.most - 1, config.hidden_size // config.num_attention_heads)
-
-    def forward(self, q_BHLK: Tensor, k_BHLK: Tensor, mask_B11L: Tensor | None) -> Tensor:
-        """What is added to the scores after their division by the root of K: ``(B, H, L, L)``; -inf for padding."""
-        place_L = torch.arange(q_BHLK.shape[2], device=q_BHLK.device)
-        e_LLK = self.embedding(place_L[:, None] - place_L + self.most - 1).to(q_BHLK.dtype)
-        bias_BHLL = torch.einsum("bhqk,qjk->bhqj", q_BHLK, e_LLK)
-        if self.is_met_by_keys:
-            bias_BHLL = bias_BHLL + torch.einsum("bhjk,qjk->bhqj", k_BHLK, e_LLK)
-        bias_BHLL = bias_BHLL * q_BHLK.shape[-1] ** -0.5
-        out: Tensor = bias_BHLL if mask_B11L is None else bias_BHLL.masked_fill(~mask_B11L, float("-inf"))
+    def _output(self, y_HK: Tensor) -> Tensor:
+        out: Tensor = self.output(y_HK.flatten(-2))
         return out
 
 
 class Layer(nn.Module):
-    """Attention, add, norm; feed-forward, add, norm."""
+    """The paper's: attention, add, norm; feed-forward, add, norm."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         D = config.hidden_size
         self.attention = SelfAttention(config)
-        self.attention_norm = nn.LayerNorm(D, eps=config.layer_norm_eps)
+        self.attention_norm = norm(config)
         self.intermediate = nn.Linear(D, config.intermediate_size)
         self.activation = activation(config)
         self.output = nn.Linear(config.intermediate_size, D)
-        self.output_norm = nn.LayerNorm(D, eps=config.layer_norm_eps)
+        self.output_norm = norm(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, x_BLD: Tensor, mask_B11L: Tensor | None) -> Tensor:
-        """``(B, L, D)`` to the same shape."""
-        x_BLD = self.attention_norm(x_BLD + self.dropout(self.attention(x_BLD, mask_B11L)))
+    def forward(self, x_BLD: Tensor, sight: Sight) -> Tensor:
+        """``(B, L, D)``, or packed ``(T, D)``, to the same shape."""
+        x_BLD = self.attention_norm(x_BLD + self.dropout(self.attention(x_BLD, sight)))
         y_BLD = self.output(self.activation(self.intermediate(x_BLD)))
         out: Tensor = self.output_norm(x_BLD + self.dropout(y_BLD))
+        return out
+
+
+class ModernLayer(nn.Module):
+    """ModernBERT's: norm, attention, add; norm, gated feed-forward, add. No biases.
+
+    The first one has no norm before its attention: the embeddings are normalized already.
+    """
+
+    def __init__(self, config: ModelConfig, is_first: bool) -> None:
+        super().__init__()
+        D = config.hidden_size
+        self.attention_norm = nn.Identity() if is_first else norm(config)
+        self.attention = SelfAttention(config)
+        self.attention_dropout = nn.Dropout(config.attention_probs_dropout_prob)
+        self.output_norm = norm(config)
+        self.intermediate = nn.Linear(D, 2 * config.intermediate_size, bias=False)
+        self.activation = activation(config)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.output = nn.Linear(config.intermediate_size, D, bias=False)
+
+    def forward(self, x_BLD: Tensor, sight: Sight) -> Tensor:
+        """``(B, L, D)``, or packed ``(T, D)``, to the same shape."""
+        x_BLD = x_BLD + self.attention_dropout(self.attention(self.attention_norm(x_BLD), sight))
+        y_BLF, gate_BLF = self.intermediate(self.output_norm(x_BLD)).chunk(2, dim=-1)
+        out: Tensor = x_BLD + self.output(self.dropout(self.activation(y_BLF) * gate_BLF))
         return out
 
 
@@ -149,58 +186,58 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        numbers = range(config.num_hidden_layers)
+        self.layers = nn.ModuleList(ModernLayer(config, n == 0) if config.is_modern else Layer(config) for n in numbers)
+        self.final_norm = norm(config) if config.is_modern else None
+        self._has_packed_attention = not config.position_embedding_type.startswith("relative")
+        self._is_local = [config.is_modern and n % config.global_attn_every_n_layers > 0 for n in numbers]
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """All arguments ``(B, L)``, the mask 1 for tokens and 0 for padding; returns the last layer ``(B, L, D)``."""
-        for x_BLD in self.states(input_ids, token_type_ids, attention_mask):
-            last = x_BLD  # the states before it are let go
-        return last
+        for state in self._states(input_ids, token_type_ids, attention_mask):
+            x, packing = state  # the states before it are let go
+        return x if packing is None else packing.unpack(x)
 
     def states(
         self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None = None
     ) -> Iterator[Tensor]:
-        """The embeddings' output and each layer's, first to last: ``num_hidden_layers + 1`` tensors ``(B, L, D)``."""
-        mask_B11L = None if attention_mask is None else attention_mask[:, None, None, :].bool()
-        x_BLD = self.embeddings(input_ids, token_type_ids)
-        yield x_BLD
-        for layer in self.layers:
-            x_BLD = layer(x_BLD, mask_B11L)
-            yield x_BLD
+        """The embeddings' output and each layer's, first to last: ``num_hidden_layers + 1`` tensors ``(B, L, D)``.
 
+        The last one is normalized in both kinds of layers.
+        """
+        for x, packing in self._states(input_ids, token_type_ids, attention_mask):
+            yield x if packing is None else packing.unpack(x)
 
-def initialize(module: nn.Module, config: ModelConfig, seed: int) -> None:
-    """Draw weights as the release does: normal, cut at two deviations; biases 0, norms 1. Depends on ``seed`` alone.
+    def _states(
+        self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None
+    ) -> Iterator[tuple[Tensor, Packing | None]]:
+        x = self.embeddings(input_ids, token_type_ids)
+        packing = None
+        dropout_prob = self.config.attention_probs_dropout_prob if self.training else 0.0
+        if attention_mask is not None and can_pack(x.device, dropout_prob) and self._has_packed_attention:
+            packing = pack(attention_mask)
+            x = packing.pack(x)
+        far, near = self._sights(input_ids, attention_mask, packing)
+        for layer, is_local in zip(self.layers, self._is_local, strict=True):
+            yield x, packing
+            x = layer(x, near if is_local else far)
+        yield x if self.final_norm is None else self.final_norm(x), packing
 
-    A weight on the device "meta" (a file has it) is drawn and thrown away, so that those after it do not depend on what
-    the file has. After the last weight in memory nothing is drawn.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    std = config.initializer_range
-    parts = [part for part in module.modules() if isinstance(part, nn.Linear | nn.Embedding | nn.LayerNorm)]
-    while parts and parts[-1].weight.is_meta:
-        parts.pop()
-    for part in parts:
-        if isinstance(part, nn.LayerNorm):
-            nn.init.ones_(part.weight)
-        else:
-            weight = torch.empty(part.weight.shape) if part.weight.is_meta else part.weight
-            nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std, generator=generator)
-        if not isinstance(part, nn.Embedding) and part.bias is not None:
-            nn.init.zeros_(part.bias)
-
-
-@torch.no_grad()
-def start_positions_as_waves(encoder: Encoder, amplitude: float = 0.1) -> None:
-    """Start the (still learned) position embeddings as the sine waves of "Attention is all you need", section 3.5.
-
-    Random ones say nothing of who is next to whom, and words drown them before attention has found out: short runs
-    then stay bags of words. A shift of a wave is a linear map, which attention finds soon.
-    """
-    if encoder.embeddings.position is None:
-        raise ValueError("this encoder has no position embeddings")
-    weight = encoder.embeddings.position.weight
-    length, D = weight.shape
-    rates = torch.exp(torch.arange(0, D, 2) * (-math.log(10000.0) / D))
-    angles = torch.arange(length)[:, None] * rates
-    weight.copy_(amplitude * torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :D])
+    def _sights(self, input_ids: Tensor, attention_mask: Tensor | None, packing: Packing | None) -> tuple[Sight, Sight]:
+        """Of layers that see everything, and of those that see their neighbourhood."""
+        c, length = self.config, input_ids.shape[1]
+        mask = None if attention_mask is None or packing else attention_mask[:, None, None, :].bool()
+        if not c.is_modern:
+            return Sight(mask, packing=packing), Sight(mask, packing=packing)
+        size, distance = c.hidden_size // c.num_attention_heads, c.local_attention // 2
+        places = torch.arange(length, device=input_ids.device)
+        near = mask
+        if length > distance + 1 and packing is None:
+            near_LL = neighbours(places, distance)
+            near = near_LL[None, None] if mask is None else mask & near_LL
+        if packing is not None:
+            places = packing.places
+        return (
+            Sight(mask, rotations(places, size, c.global_rope_theta), packing),
+            Sight(near, rotations(places, size, c.local_rope_theta), packing, distance),
+        )

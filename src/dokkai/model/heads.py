@@ -8,8 +8,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from dokkai.errors import UserError
 from dokkai.model.config import ModelConfig
-from dokkai.model.encoder import Encoder, activation, initialize
+from dokkai.model.encoder import Encoder, activation, norm
+from dokkai.model.initialization import initialize
 
 Batch = dict[str, Tensor]
 
@@ -19,9 +21,9 @@ class MaskedLMHead(nn.Module):
 
     def __init__(self, config: ModelConfig, num_labels: int = 0) -> None:
         super().__init__()
-        self.transform = nn.Linear(config.hidden_size, config.hidden_size)
+        self.transform = nn.Linear(config.hidden_size, config.hidden_size, bias=not config.is_modern)
         self.activation = activation(config)
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.norm = norm(config)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, x_MD: Tensor, embedding_VD: Tensor) -> Tensor:
@@ -100,6 +102,33 @@ class SpanHead(nn.Module):
         return out
 
 
+class ModernHead(nn.Module):
+    """ModernBERT's head for everything but masked words: transform, activation, norm, dropout, one more layer.
+
+    ``is_pooled``: it answers for the sequence, of whose tokens it reads the first, or the mean.
+    """
+
+    def __init__(self, config: ModelConfig, num_labels: int, is_pooled: bool) -> None:
+        super().__init__()
+        self.is_pooled, self.takes_mean = is_pooled, config.classifier_pooling == "mean"
+        self.transform = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.activation = activation(config)
+        self.norm = norm(config)
+        self.dropout = nn.Dropout(config.head_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, num_labels)
+
+    def forward(self, x_BLD: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """``(B, L, D)`` to ``(B, Y)`` if pooled, else to ``(B, L, Y)``."""
+        x = x_BLD
+        if self.is_pooled and self.takes_mean:
+            weight_BL1 = x.new_ones(x.shape[:2]) if attention_mask is None else attention_mask.to(x.dtype)
+            x = (x * weight_BL1[:, :, None]).sum(1) / weight_BL1.sum(1, keepdim=True)
+        elif self.is_pooled:
+            x = x[:, 0]
+        out: Tensor = self.classifier(self.dropout(self.norm(self.activation(self.transform(x)))))
+        return out
+
+
 HEADS: Mapping[str, type[nn.Module]] = {
     "masked_lm": MaskedLMHead,
     "next_sentence": NextSentenceHead,
@@ -108,6 +137,22 @@ HEADS: Mapping[str, type[nn.Module]] = {
     "multiple_choice": MultipleChoiceHead,
     "span": SpanHead,
 }
+_MODERN_HEADS = {  # whether it is pooled, and its outputs if they are no labels
+    "classification": (True, None),
+    "token_classification": (False, None),
+    "multiple_choice": (True, 1),
+    "span": (False, 2),
+}
+
+
+def create_head(name: str, config: ModelConfig, num_labels: int) -> nn.Module:
+    """The head of this name for this kind of encoder; UserError if ModernBERT has no such head."""
+    if not config.is_modern or name == "masked_lm":
+        return HEADS[name](config, num_labels)
+    if name not in _MODERN_HEADS:
+        raise UserError("ModernBERT has no next-sentence task; set task.next_sentence=false")
+    is_pooled, outputs = _MODERN_HEADS[name]
+    return ModernHead(config, outputs or num_labels, is_pooled)
 
 
 class Model(nn.Module):
@@ -121,7 +166,7 @@ class Model(nn.Module):
         self.config = config
         self.num_labels = num_labels
         self.encoder = Encoder(config)
-        self.heads = nn.ModuleDict({name: HEADS[name](config, num_labels) for name in heads})
+        self.heads = nn.ModuleDict({name: create_head(name, config, num_labels) for name in heads})
         initialize(self, config, seed)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -136,6 +181,9 @@ class Model(nn.Module):
             if isinstance(head, MaskedLMHead):
                 x_MD = x_BLD.flatten(0, 1).index_select(0, batch["masked_positions"])
                 logits[name] = head(x_MD, self.encoder.embeddings.word.weight)
+            elif isinstance(head, ModernHead):
+                logits_B = head(x_BLD, batch.get("attention_mask"))
+                logits[name] = logits_B.squeeze(-1) if name == "multiple_choice" else logits_B
             else:
                 logits[name] = head(x_BLD)
         return logits

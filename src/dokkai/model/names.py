@@ -104,8 +104,29 @@ _TABLE: tuple[tuple[str, tuple[str, ...], tuple[str, ...] | None, Mapping[str, s
     ("heads.multiple_choice.pooler", ("bert.pooler.dense",), None, _DENSE),
     ("heads.multiple_choice.classifier", ("classifier",), None, _OUTPUT),
 )
-_FOREIGN = {
-    f"{ours}.{end}": tuple(f"{name}.{end}" for name in theirs) for ours, theirs, _, ends in _TABLE for end in ends
+_MODERN_TABLE = {  # ours, and Hugging Face's in a ModernBERT: the three projections are one tensor there too
+    "encoder.embeddings.word": "model.embeddings.tok_embeddings",
+    "encoder.embeddings.norm": "model.embeddings.norm",
+    "encoder.layers.{}.attention_norm": "model.layers.{}.attn_norm",
+    "encoder.layers.{}.attention.qkv": "model.layers.{}.attn.Wqkv",
+    "encoder.layers.{}.attention.output": "model.layers.{}.attn.Wo",
+    "encoder.layers.{}.output_norm": "model.layers.{}.mlp_norm",
+    "encoder.layers.{}.intermediate": "model.layers.{}.mlp.Wi",
+    "encoder.layers.{}.output": "model.layers.{}.mlp.Wo",
+    "encoder.final_norm": "model.final_norm",
+    "heads.masked_lm": "decoder",
+}
+_MODERN_HEADS = ("masked_lm", "classification", "token_classification", "multiple_choice", "span")
+_FOREIGN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "bert": {
+        f"{ours}.{end}": tuple(f"{name}.{end}" for name in theirs) for ours, theirs, _, ends in _TABLE for end in ends
+    },
+    "modernbert": {
+        **{f"{ours}.{end}": (f"{name}.{end}",) for ours, name in _MODERN_TABLE.items() for end in ("weight", "bias")},
+        **{f"heads.{head}.transform.weight": ("head.dense.weight",) for head in _MODERN_HEADS},
+        **{f"heads.{head}.norm.weight": ("head.norm.weight",) for head in _MODERN_HEADS},
+        **{f"heads.{h}.classifier.{end}": (f"classifier.{end}",) for h in _MODERN_HEADS for end in ("weight", "bias")},
+    },
 }
 _GOOGLE = {
     f"{ours}.{end}": tuple(f"{name}/{theirs}".strip("/") for name in google)
@@ -116,6 +137,7 @@ _GOOGLE = {
 _TIED = {  # a second name for the same numbers
     "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
+    "decoder.weight": "model.embeddings.tok_embeddings.weight",
 }
 _BUFFERS = ("position_ids", "token_type_ids")  # numbers that are no weights; versions 3 and 4 saved them
 
@@ -128,7 +150,15 @@ ARCHITECTURES: Mapping[str, tuple[str, ...]] = {  # Hugging Face's class names a
     "BertForTokenClassification": ("token_classification",),
     "BertForMultipleChoice": ("multiple_choice",),
     "BertForQuestionAnswering": ("span",),
+    "ModernBertModel": (),
+    "ModernBertForMaskedLM": ("masked_lm",),
+    "ModernBertForSequenceClassification": ("classification",),
+    "ModernBertForTokenClassification": ("token_classification",),
+    "ModernBertForMultipleChoice": ("multiple_choice",),
+    "ModernBertForQuestionAnswering": ("span",),
 }
+_CLASSES = {"bert": "Bert", "modernbert": "Modern"}  # how the classes of a type of model begin
+_PREFIXES = {"bert": "bert.", "modernbert": "model."}  # what stands before the encoder in a model with heads
 _TELLING = {  # a head that shows by a name of its own; "classifier" may be any of three
     "masked_lm": "cls.predictions.transform.dense.weight",
     "next_sentence": "cls.seq_relationship.weight",
@@ -156,34 +186,35 @@ class Match:
         }
 
 
-def architecture(heads: tuple[str, ...]) -> str:
+def architecture(heads: tuple[str, ...], model_type: str = "bert") -> str:
     """Hugging Face's class for a model with these heads; ValueError if it has none."""
     for name, theirs in ARCHITECTURES.items():
-        if set(theirs) == set(heads):
+        if name.startswith(_CLASSES[model_type]) and set(theirs) == set(heads):
             return name
     raise ValueError(f"no class of Hugging Face's holds the heads {', '.join(heads)} together")
 
 
-def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_foreign(state: Mapping[str, Tensor], model_type: str = "bert") -> dict[str, Tensor]:
     """Our tensors under Hugging Face's names; a model without heads drops the prefix ``bert.``, as theirs does."""
     out: dict[str, Tensor] = {}
     for ours, tensor in state.items():
-        names = _foreign_names(ours)
+        names = _lookup(_FOREIGN[model_type], ours)
         for name, part in zip(names, tensor.chunk(len(names)), strict=True):
             out[name] = part.contiguous()
-    if all(name.startswith("bert.") for name in out):
-        return {name.removeprefix("bert."): tensor for name, tensor in out.items()}
+    prefix = _PREFIXES[model_type]
+    if all(name.startswith(prefix) for name in out):
+        return {name.removeprefix(prefix): tensor for name, tensor in out.items()}
     return out
 
 
-def match(wanted: Iterable[str], found: Mapping[str, Tensor]) -> Match:
+def match(wanted: Iterable[str], found: Mapping[str, Tensor], model_type: str = "bert") -> Match:
     """Find the tensors that ``wanted`` (names of our state) asks for in a Hugging Face file.
 
     Older spellings are understood: ``gamma``/``beta``, no ``bert.`` before the encoder, ``module.`` or ``model.``
     before all. A tied copy counts as used only if it is one: the output matrix of a model that was trained untied is
     among the names that nothing asked for. Shapes are not looked at here.
     """
-    spelled = {_canonical(name): name for name in found}
+    spelled = {_canonical(name, model_type): name for name in found}
     sources: dict[str, tuple[str, ...]] = {}
     missing: list[str] = []
     used: set[str] = set()
@@ -191,7 +222,7 @@ def match(wanted: Iterable[str], found: Mapping[str, Tensor]) -> Match:
         if copy in spelled and _is_equal(found[spelled[copy]], found[spelled.setdefault(original, spelled[copy])]):
             used.add(copy)
     for ours in wanted:
-        names = _foreign_names(ours)
+        names = _lookup(_FOREIGN[model_type], ours)
         if all(name in spelled for name in names):
             sources[ours] = tuple(spelled[name] for name in names)
             used.update(names)
@@ -200,20 +231,22 @@ def match(wanted: Iterable[str], found: Mapping[str, Tensor]) -> Match:
     return Match(sources, missing, sorted(name for name in spelled if name not in used and not name.endswith(_BUFFERS)))
 
 
-def from_foreign(wanted: Iterable[str], found: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str], list[str]]:
+def from_foreign(
+    wanted: Iterable[str], found: Mapping[str, Tensor], model_type: str = "bert"
+) -> tuple[dict[str, Tensor], list[str], list[str]]:
     """Pick the tensors that ``wanted`` names out of a Hugging Face file, by the rules of ``match``.
 
     Returns ours by name, our names that the file lacks, and names in the file that nothing asked for. UserError if
     tensors to be stacked differ in their shapes.
     """
-    matched = match(wanted, found)
+    matched = match(wanted, found, model_type)
     state = matched.collect(found, stacked=True) | matched.collect(found, stacked=False)
     return {ours: state[ours] for ours in matched.sources}, matched.missing, matched.unused
 
 
 def heads_in(names: Iterable[str]) -> tuple[str, ...]:
     """The heads that the names in a file give away: those of pre-training, or the one for spans."""
-    there = {_canonical(name) for name in names}
+    there = {_canonical(name, "bert") for name in names}
     heads = tuple(head for head, name in _TELLING.items() if name in there)
     return ("span",) if "span" in heads else heads
 
@@ -247,10 +280,6 @@ def is_kernel(name: str) -> bool:
     return name.endswith("/kernel")
 
 
-def _foreign_names(ours: str) -> tuple[str, ...]:
-    return _lookup(_FOREIGN, ours)
-
-
 def _lookup(table: Mapping[str, tuple[str, ...]], ours: str) -> tuple[str, ...]:
     layer = re.search(r"\.layers\.(\d+)\.", ours)
     if layer is None:
@@ -271,7 +300,10 @@ def _is_equal(left: Tensor, right: Tensor) -> bool:
     return left.dtype == right.dtype and torch.equal(left, right)
 
 
-def _canonical(name: str) -> str:
+def _canonical(name: str, model_type: str) -> str:
+    if model_type == "modernbert":
+        name = re.sub(r"^(module\.)+", "", name)
+        return f"model.{name}" if name.split(".")[0] in ("embeddings", "layers", "final_norm") else name
     name = re.sub(r"^(module\.|model\.)+", "", name)  # DataParallel's, and what a model inside another is called
     name = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
     if name.split(".")[0] in ("embeddings", "encoder", "pooler"):

@@ -26,7 +26,7 @@ class BertAdam(torch.optim.AdamW):
         decayed: list[Tensor] = []
         free: list[Tensor] = []
         for name, parameter in model.named_parameters():
-            (decayed if is_decayed(name, parameter) else free).append(parameter)
+            (decayed if is_decayed(name, parameter, model.config.model_type) else free).append(parameter)
         super().__init__(
             [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": free, "weight_decay": 0.0}],
             lr=settings.learning_rate,
@@ -42,8 +42,13 @@ class BertAdam(torch.optim.AdamW):
             }
 
 
-def is_decayed(name: str, parameter: Tensor) -> bool:
-    """Whether the release decays this parameter of ours: by its name, all but norms and biases."""
+def is_decayed(name: str, parameter: Tensor, model_type: str = "bert") -> bool:
+    """Whether the release decays this parameter of ours: by its name, all but norms and biases.
+
+    It knows no names of ModernBERT's: there, all but vectors.
+    """
+    if model_type != "bert":
+        return parameter.ndim > 1
     return not any(map(_NOT_DECAYED.search, to_foreign({name: parameter.detach()})))
 
 

@@ -100,7 +100,7 @@ def _restore(
     folder: Path,
 ) -> None:
     own = model.state_dict()
-    state, missing, _ = from_foreign(own, weights)
+    state, missing, _ = from_foreign(own, weights, model.config.model_type)
     if missing or any(state[name].shape != own[name].shape for name in state):
         raise UserError(f"{folder}: belongs to another model")
     kinds = {name: _KINDS[type(optimizer)] for name, _, optimizer in _parameters(model, optimizers)}

@@ -12,8 +12,8 @@ from dokkai.files import checksum
 from dokkai.hub import resolve
 from dokkai.model.checkpoint import load_model
 from dokkai.model.device import choose_device, choose_precision
-from dokkai.model.encoder import start_positions_as_waves
 from dokkai.model.heads import Model
+from dokkai.model.initialization import start_positions_as_waves
 from dokkai.pipeline import Pipeline, check_length, check_origin, load
 from dokkai.progress import say
 from dokkai.settings import ClassificationSettings, PretrainingSettings, TrainSettings, load_settings

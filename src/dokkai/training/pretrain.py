@@ -9,8 +9,8 @@ from dokkai.hub import resolve
 from dokkai.model.checkpoint import load_model
 from dokkai.model.config import count_parameters, shape_config
 from dokkai.model.device import choose_device, choose_precision
-from dokkai.model.encoder import start_positions_as_waves
 from dokkai.model.heads import Model
+from dokkai.model.initialization import start_positions_as_waves
 from dokkai.pipeline import Pipeline, check_length, check_origin, load
 from dokkai.progress import say
 from dokkai.settings import PretrainingSettings, Settings, TrainSettings, load_settings

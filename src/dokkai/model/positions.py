@@ -1,0 +1,59 @@
+"""How attention knows where a token stands: by learned distances, or by turning queries and keys.
+
+B batch · L sequence length · H heads · K head size
+"""
+
+import torch
+from torch import Tensor, nn
+
+from dokkai.model.config import ModelConfig
+
+
+class Distances(nn.Module):
+    """A learned vector for each distance of key and query, met by the query (and the key) in every score.
+
+    Shaw et al. 2018 (arXiv 1803.02155), and method 4 of Huang et al. 2020 (arXiv 2009.13658), as ``transformers`` 4 has
+    them under ``position_embedding_type``; version 5 has dropped them.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.most = config.max_position_embeddings
+        self.is_met_by_keys = config.position_embedding_type == "relative_key_query"
+        rows, width = 2 * self.most - 1, config.hidden_size // config.num_attention_heads
+        self.embedding = nn.Embedding(rows, width, _weight=torch.empty(rows, width))
+
+    def forward(self, q_BHLK: Tensor, k_BHLK: Tensor, mask_B11L: Tensor | None) -> Tensor:
+        """What is added to the scores after their division by the root of K: ``(B, H, L, L)``; -inf for padding."""
+        place_L = torch.arange(q_BHLK.shape[2], device=q_BHLK.device)
+        e_LLK = self.embedding(place_L[:, None] - place_L + self.most - 1).to(q_BHLK.dtype)
+        bias_BHLL = torch.einsum("bhqk,qjk->bhqj", q_BHLK, e_LLK)
+        if self.is_met_by_keys:
+            bias_BHLL = bias_BHLL + torch.einsum("bhjk,qjk->bhqj", k_BHLK, e_LLK)
+        bias_BHLL = bias_BHLL * q_BHLK.shape[-1] ** -0.5
+        out: Tensor = bias_BHLL if mask_B11L is None else bias_BHLL.masked_fill(~mask_B11L, float("-inf"))
+        return out
+
+
+def rotations(places_L: Tensor, head_size: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Cosine and sine ``(L, K / 2)`` of the angles by which a token at each place turns (Su et al. 2021, 2104.09864).
+
+    Pair number i of a head turns by ``place * theta ** (-2 i / K)``: the score of two tokens then depends on their
+    distance alone. In float32, whatever computes, as ``transformers`` does.
+    """
+    pairs = torch.arange(0, head_size, 2, device=places_L.device, dtype=torch.float32)
+    angles = places_L[:, None].float() * (1 / theta ** (pairs / head_size))
+    return angles.cos(), angles.sin()
+
+
+def rotate(x_LHK: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn pairs (i, i + K / 2) of every head of ``(..., L, H, K)``, or of ``(..., L, 2, H, K)``, by their angles."""
+    shape = (-1, *[1] * (2 if x_LHK.shape[-3] == 2 else 1), x_LHK.shape[-1] // 2)
+    cos, sin = (part.view(shape) for part in rotation)
+    first, second = x_LHK.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x_LHK.dtype)
+
+
+def neighbours(places_L: Tensor, distance: int) -> Tensor:
+    """``(L, L)``: True where query and key are at most ``distance`` apart."""
+    return (places_L[:, None] - places_L).abs() <= distance
