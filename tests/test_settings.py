@@ -11,7 +11,7 @@ from dokkai.model.config import shape_config
 from dokkai.model.heads import Model
 from dokkai.settings import describe_settings, grid_overrides, load_settings, recipe_names
 from dokkai.tasks import create_task
-from dokkai.training.optimizer import learning_rate
+from dokkai.training.schedule import learning_rate
 
 
 def test_an_override_beats_the_recipe_and_the_recipe_the_default(tmp_path: Path) -> None:
@@ -76,6 +76,48 @@ def test_phases_must_fit() -> None:
     ],
 )
 def test_static_instances_must_fit(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load_settings("mini-en", overrides)
+    assert "\n" not in str(caught.value)
+
+
+TIMES = {"2h": 7200, "90m": 5400, "45s": 45, "1h30m": 5400, "1h1s": 3601, "120s": 120}
+
+
+@pytest.mark.parametrize("text", TIMES)
+def test_a_budget_takes_the_place_of_steps(text: str) -> None:
+    """The later of the two counts, recipe before command line; each way round."""
+    train = load_settings("mini-en", [f"train.budget={text}"]).train
+    assert (train.steps, train.budget, train.budget_seconds) == (None, text, TIMES[text])
+    assert load_settings("mini-en").train.budget_seconds == 0
+
+
+def test_steps_take_the_place_of_a_budget(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('[train]\nbudget = "2h"\n')
+    assert load_settings(str(recipe)).train.budget_seconds == 7200
+    train = load_settings(str(recipe), ["train.steps=5"]).train
+    assert (train.steps, train.budget) == (5, None)
+    recipe.write_text('[train]\nbudget = "2h"\nsteps = 5\n')
+    with pytest.raises(UserError, match=r"train\.steps and train\.budget are both set"):
+        load_settings(str(recipe))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["train.budget=2x"], 'train.budget = "2x": write a time such as "2h", "90m", "45s" or "1h30m"'),
+        (["train.budget=30m1h"], 'train.budget = "30m1h": write a time'),
+        (["train.budget=0h"], 'train.budget = "0h": write a time'),
+        (['train.budget=""'], 'train.budget = "": write a time'),
+        (["train.budget=90"], "train.budget = 90: write a time"),
+        (["train.budget=1h", "train.steps=5"], "train.steps and train.budget are both set; .* leave one out"),
+        (["train.schedule=cosine"], "train.schedule = \"cosine\": input should be 'linear', 'trapezoid' or 'constant'"),
+        (["train.schedule=constant", "train.optimizer=bert-adam"], "bert-adam has the course of 2018; leave train.sch"),
+        (["train.schedule=trapezoid", "train.cooldown_share=0.95"], "more than the run together; lower one"),
+    ],
+)
+def test_courses_must_fit(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         load_settings("mini-en", overrides)
     assert "\n" not in str(caught.value)

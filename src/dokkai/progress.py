@@ -17,7 +17,7 @@ def say(message: str) -> None:
 class Progress:
     """A counter that shows itself: a live line on a terminal, a line every half minute in a log.
 
-    ``total`` may be None (a stream); ``unit`` is what is counted ("tokens", "steps").
+    ``total`` may be None (a stream); ``unit`` is what is counted ("tokens", "steps"), or "%": the share is shown alone.
     """
 
     def __init__(self, what: str, total: float | None = None, unit: str = "") -> None:
@@ -55,21 +55,24 @@ class Progress:
         now = time.monotonic()
         if kind is None and now - self._start > _PATIENCE:
             rate = (self._done - self._first) / max(now - self._start, 1e-9)
-            unit = f" {self._unit}" if self._unit else ""
-            say(f"{self._what}: {_count(self._done)}{unit} in {clock(now - self._start)} ({_count(rate)}/s)")
+            end = "" if self._unit == "%" else f" ({_count(rate)}/s)"
+            say(f"{self._what}: {self._amount()} in {clock(now - self._start)}{end}")
 
     def _line(self, now: float, note: str) -> str:
         rate = (self._done - self._first) / max(now - self._start, 1e-9)
-        parts = [f"{self._what}: {_count(self._done)}"]
-        if self._total:
-            parts[0] += f"/{_count(self._total)}"
-        parts[0] += f" {self._unit}" if self._unit else ""
-        parts.append(f"{_count(rate)}/s")
+        parts = [f"{self._what}: {self._amount(self._total)}"]
+        if self._unit != "%":
+            parts.append(f"{_count(rate)}/s")
         if self._total and rate > 0:
             parts.append(f"{clock(max(0.0, self._total - self._done) / rate)} left")
         if note:
             parts.append(note)
         return " · ".join(parts)
+
+    def _amount(self, total: float | None = None) -> str:
+        if self._unit == "%" and self._total:
+            return f"{self._done / self._total:.0%}"
+        return _count(self._done) + (f"/{_count(total)}" if total else "") + (f" {self._unit}" if self._unit else "")
 
     def _show(self, line: str) -> None:
         self._shown = True

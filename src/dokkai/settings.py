@@ -1,6 +1,7 @@
 """Everything that can be set: defaults < recipe (TOML) < ``section.key=value``; strict, frozen, each with its line."""
 
 import copy
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from importlib import resources
@@ -30,7 +31,21 @@ def _as_names(table: Any) -> Any:
     return {f"{name}.{key}".rstrip("."): item for name, part in zip(table, parts, strict=True) for key, item in part}
 
 
+def _as_time(value: Any) -> Any:
+    if value is not None and not (isinstance(value, str) and _seconds(value)):
+        raise ValueError('write a time such as "2h", "90m", "45s" or "1h30m"')
+    return value
+
+
+def _seconds(text: str) -> int:
+    """``1h30m`` -> 5400; 0 if it is no time."""
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text, re.ASCII)
+    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    return 3600 * hours + 60 * minutes + seconds
+
+
 _Column = Annotated[str, BeforeValidator(_as_column)]
+_Time = Annotated[str | None, BeforeValidator(_as_time)]
 
 
 class ModelSettings(_Section):
@@ -73,7 +88,7 @@ class PretrainingSettings(_Section):
     lengths: list[int] = Field(
         [128], min_length=1, description="sequence length of each phase, [128, 512] in the paper"
     )
-    length_shares: list[float] = Field([1.0], min_length=1, description="share of the steps of each phase, [0.9, 0.1]")
+    length_shares: list[float] = Field([1.0], min_length=1, description="share of the run of each phase, [0.9, 0.1]")
     batch_tokens: int | None = Field(
         None, ge=8, description="tokens per update: short phases take more sequences; unset: train.batch_size sequences"
     )
@@ -137,14 +152,21 @@ class TrainSettings(_Section):
     """The loop: how long, how fast, how often."""
 
     steps: int | None = Field(None, ge=1, description="updates; unset: from epochs")
-    epochs: float = Field(3.0, gt=0, description="passes over the examples, if steps is unset")
+    epochs: float = Field(3.0, gt=0, description="passes over the examples, if steps and budget are unset")
+    budget: _Time = Field(
+        None, description='time in place of steps, as in "1h30m": all but evaluations, over all starts; unset: steps'
+    )
     batch_size: int = Field(32, ge=1, description="sequences per update, over all devices")
     micro_batch_tokens: int = Field(16384, ge=1, description="most tokens, padding included, in memory at a time")
     optimizer: Literal["adamw", "muon", "bert-adam"] = Field(
         "adamw", description="muon: for the layers' matrices; bert-adam: that of 2018, with its course of the rate"
     )
     learning_rate: float = Field(5e-5, gt=0, description="highest learning rate")
-    warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises from 0")
+    warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the run in which the rate rises from 0")
+    schedule: Literal["linear", "trapezoid", "constant"] = Field(
+        "linear", description="then the rate falls straight; or stays, and falls at the end (1 - sqrt); or stays"
+    )
+    cooldown_share: float = Field(0.2, ge=0, le=1, description="trapezoid: share of the run in which the rate falls")
     weight_decay: float = Field(0.01, ge=0, description="decoupled decay; norms and biases are left out")
     beta1: float = Field(0.9, ge=0, lt=1, description="AdamW: memory of the mean")
     beta2: float = Field(0.999, ge=0, lt=1, description="AdamW: memory of the square")
@@ -162,6 +184,21 @@ class TrainSettings(_Section):
     keep_checkpoints: int = Field(2, ge=1, description="how many of the last checkpoints stay")
     workers: int = Field(0, ge=0, description="processes that prepare batches; 0: a thread of this one")
 
+    @property
+    def budget_seconds(self) -> int:
+        """``budget`` in seconds; 0: the run is counted in steps."""
+        return _seconds(self.budget or "")
+
+    @model_validator(mode="after")
+    def _course(self) -> Self:
+        if self.steps and self.budget:
+            raise ValueError("train.steps and train.budget are both set; a run ends by one of them: leave one out")
+        if self.optimizer == "bert-adam" and self.schedule != "linear":
+            raise ValueError("train.optimizer=bert-adam has the course of 2018; leave train.schedule out")
+        if self.schedule == "trapezoid" and self.warmup_share + self.cooldown_share > 1:
+            raise ValueError("train.warmup_share and train.cooldown_share are more than the run together; lower one")
+        return self
+
 
 class Settings(_Section):
     """A recipe with its overrides."""
@@ -176,8 +213,15 @@ class Settings(_Section):
 
 
 def load_settings(recipe: str, overrides: Sequence[str] = ()) -> Settings:
-    """Settings of a recipe (a name from ``dokkai recipes``, or a TOML file) with ``section.key=value`` on top."""
+    """Settings of a recipe (a name from ``dokkai recipes``, or a TOML file) with ``section.key=value`` on top.
+
+    A ``train.budget`` on top takes the place of the ``train.steps`` of the recipe, and the other way round.
+    """
     values = _read_recipe(recipe)
+    names = {override.partition("=")[0].strip() for override in overrides}
+    for key, other in (("steps", "budget"), ("budget", "steps")):
+        if f"train.{key}" in names and isinstance(values.get("train"), dict):
+            values["train"].pop(other, None)
     for override in overrides:
         _apply(values, override)
     return parse_settings(values, recipe)
@@ -291,7 +335,7 @@ def _explain(error: ValidationError, values: dict[str, Any]) -> str:
         found = "task.kind is not set" if kind is None else f"unknown task.kind {_toml(kind)}"
         return f"{found}{did_you_mean(str(kind), kinds)}"
     message = first["msg"].removeprefix("Value error, ")
-    if not name or name == "task":
+    if name in ("", "task", "train"):
         return message
     return f"{name} = {_toml(first['input'])}: {message[0].lower()}{message[1:]}"
 

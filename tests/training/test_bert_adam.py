@@ -10,7 +10,8 @@ from dokkai.model.config import shape_config
 from dokkai.model.heads import Model
 from dokkai.settings import TrainSettings
 from dokkai.training.bert_adam import clip_gradients, is_decayed
-from dokkai.training.optimizer import create_optimizers, learning_rate, set_learning_rate
+from dokkai.training.optimizer import create_optimizers, set_learning_rate
+from dokkai.training.schedule import learning_rate
 
 STEPS = 1000
 ROUNDING = 5 * (STEPS / 12) ** 0.5 * 2**-23  # five deviations of so many roundings of a float32 above 1

@@ -9,7 +9,8 @@ from dokkai.model.config import shape_config
 from dokkai.model.heads import Model
 from dokkai.settings import TrainSettings
 from dokkai.training.muon import Muon, orthogonalize
-from dokkai.training.optimizer import create_optimizers, learning_rate, set_learning_rate
+from dokkai.training.optimizer import create_optimizers, set_learning_rate
+from dokkai.training.schedule import learning_rate
 
 
 def small():

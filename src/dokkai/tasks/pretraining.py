@@ -204,32 +204,47 @@ class Pretraining:
 
 
 class PretrainingBatches:
-    """The updates of a run, by number: ``batches[step]`` is a list of micro-batches, a function of the seed alone."""
+    """The updates of a run, each a list of micro-batches: a function of the seed, the step and the share of the run.
+
+    ``steps`` is None where a clock ends the run. Then nobody knows beforehand at which step a phase begins, and its
+    sequences are counted from step 0 of the run: it takes up its order in the midst of it, but none of an epoch is left
+    out or comes twice, and a run that goes on needs no more than its step.
+    """
 
     def __init__(
-        self, task: Pretraining, corpus: Corpus, steps: int, batch_size: int, micro_batch_tokens: int, seed: int
+        self, task: Pretraining, corpus: Corpus, steps: int | None, batch_size: int, micro_batch_tokens: int, seed: int
     ) -> None:
-        self._task, self._steps, self._seed = task, steps, seed
+        self.steps = steps
+        self._task, self._seed = task, seed
         self._micro_batch_tokens = micro_batch_tokens
         self._lengths = task.settings.lengths
         self._batch_sizes = [task.batch_size(length, batch_size) for length in self._lengths]
         self._phases = [task.instances(corpus, length) for length in self._lengths]
-        shares = np.cumsum(task.settings.length_shares)
-        self._phase_ends = [*(round(float(share) * steps) for share in shares[:-1]), steps]  # the sum may be 0.9999999
+        ends = [float(end) for end in np.cumsum(task.settings.length_shares)][:-1]  # the sum may be 0.9999999
+        self._first_steps = [0, *(round(end * steps) if steps else 0 for end in ends)]
+        self._ends = [first / steps for first in self._first_steps[1:]] if steps else ends  # between whole steps
 
     def __len__(self) -> int:
-        return self._steps
+        if self.steps is None:
+            raise TypeError("a run that ends by the clock has no number of steps")
+        return self.steps
 
     def __getitem__(self, step: int) -> list[Batch]:
-        """The micro-batches of update ``step``; ``batch_size`` sequences in all, or ``batch_tokens`` tokens."""
-        if not 0 <= step < self._steps:
+        """The micro-batches of update ``step`` of so many."""
+        if not 0 <= step < len(self):
             raise IndexError(step)
-        phase = next(number for number, end in enumerate(self._phase_ends) if step < end)
-        first_step = self._phase_ends[phase - 1] if phase else 0
+        return self.at(step, step / len(self))
+
+    def at(self, step: int, share: float) -> list[Batch]:
+        """The micro-batches of update ``step``, when ``share`` of the run is over: ``batch_size`` sequences in all, or
+        ``batch_tokens`` tokens.
+        """
+        phase = sum(share >= end for end in self._ends)
         length, instances = self._lengths[phase], self._phases[phase]
         features, batch_size = [], self._batch_sizes[phase]
         for row in range(batch_size):
-            index, rng = instances.draw((step - first_step) * batch_size + row, self._seed, phase)
+            number = (step - self._first_steps[phase]) * batch_size + row
+            index, rng = instances.draw(number, self._seed, phase)
             features.append(self._task.masked(instances, index, length, rng))
         rows = max(1, self._micro_batch_tokens // length)
         parts = [features[start : start + rows] for start in range(0, len(features), rows)]

@@ -52,15 +52,15 @@ def is_decayed(name: str, parameter: Tensor, model_type: str = "bert") -> bool:
     return not any(map(_NOT_DECAYED.search, to_foreign({name: parameter.detach()})))
 
 
-def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
-    """The rate of update ``step`` (from 0): a rise from exactly 0, then a fall that is counted from step 0.
+def learning_rate(done: float, total: float, settings: TrainSettings) -> float:
+    """The rate of the update behind ``done`` of ``total``: a rise from exactly 0, then a fall counted from the start.
 
     So the first update changes no weight, and where the rise ends, the rate drops by the share of the warm-up.
     """
-    warmup = int(steps * settings.warmup_share)
-    if step < warmup:
-        return settings.learning_rate * step / warmup
-    return settings.learning_rate * (1 - step / steps)
+    warmup = int(total * settings.warmup_share)
+    if done < warmup:
+        return settings.learning_rate * done / warmup
+    return settings.learning_rate * (1 - done / total)
 
 
 def clip_gradients(parameters: Iterable[Tensor], longest: float) -> Tensor:

@@ -77,7 +77,8 @@ def finetune(
         return load(out, device)
     batches = FeatureBatches(task, task.encode(examples, training=True), settings.train)
     say(f"from {Path(start)}: " + ("random weights" if random_weights else str(report) or "all weights"))
-    say(f"fine-tuning on {len(examples):,} examples ({batches.num_features:,} sequences), {len(batches):,} steps")
+    length = f"{batches.steps:,} steps" if batches.steps else f"for {settings.train.budget}"
+    say(f"fine-tuning on {len(examples):,} examples ({batches.num_features:,} sequences), {length}")
     with run:
         dev_features = task.encode(dev, training=False)
         evaluate = (lambda: pipeline.evaluate(dev, dev_features)) if dev else None
@@ -99,17 +100,24 @@ class FeatureBatches:
         self._lengths = np.array([len(item.input_ids) for item in features])
         self._padded = -(-self._lengths // _PADDING) * _PADDING
         self._per_epoch = -(-len(features) // settings.batch_size)
-        self._steps = settings.steps or max(1, round(settings.epochs * self._per_epoch))
+        steps = settings.steps or max(1, round(settings.epochs * self._per_epoch))
+        self.steps = None if settings.budget else steps
         self._order: dict[int, list[np.ndarray]] = {}
         self.num_features = len(features)
 
     def __len__(self) -> int:
-        return self._steps
+        if self.steps is None:
+            raise TypeError("a run that ends by the clock has no number of steps")
+        return self.steps
 
     def __getitem__(self, step: int) -> list[Batch]:
-        """The micro-batches of update ``step``."""
-        if not 0 <= step < self._steps:
+        """The micro-batches of update ``step`` of so many."""
+        if not 0 <= step < len(self):
             raise IndexError(step)
+        return self.at(step)
+
+    def at(self, step: int, share: float = 0.0) -> list[Batch]:
+        """The micro-batches of update ``step``, whatever ``share`` of the run is over."""
         epoch, place = divmod(step, self._per_epoch)
         if epoch not in self._order:
             batches = group_by_length(self._lengths, self._settings.batch_size, self._settings.seed, epoch)

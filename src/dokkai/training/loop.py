@@ -6,8 +6,10 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from types import FrameType
 from typing import Any, Protocol
 
@@ -24,18 +26,22 @@ from dokkai.tasks import Task
 from dokkai.tasks.base import Batch
 from dokkai.training.bert_adam import clip_gradients
 from dokkai.training.checkpoints import load_checkpoint, save_checkpoint
-from dokkai.training.optimizer import create_optimizers, learning_rate, set_learning_rate
+from dokkai.training.optimizer import create_optimizers, set_learning_rate
 from dokkai.training.run_directory import RunDirectory
+from dokkai.training.schedule import Clock, RunLength, learning_rate
 
-_COMPILE_STEPS = 2000  # shorter runs on a CPU end before the half minute of compiling is won back
+_COMPILE_STEPS, _COMPILE_SECONDS = 2000, 600  # shorter runs on a CPU end before half a minute's compiling is won back
 
 
 class Batches(Protocol):
-    """The updates of a run by number, each a list of micro-batches; a function of the seed alone."""
+    """The updates of a run, each a list of micro-batches: a function of the seed, its number, its place in the run."""
 
-    def __len__(self) -> int: ...
+    steps: int | None
+    """None: a clock ends the run."""
 
-    def __getitem__(self, step: int) -> list[Batch]: ...
+    def at(self, step: int, share: float) -> list[Batch]:
+        """Update ``step``, when ``share`` of the run is over."""
+        ...
 
 
 def train(
@@ -52,25 +58,26 @@ def train(
     that accumulated and whole batches are equal. Returns the last evaluation. Raises Interrupted after SIGINT or
     SIGTERM, with a checkpoint written.
     """
-    model, device, steps = pipeline.model, pipeline.device, len(batches)
+    model, device = pipeline.model, pipeline.device
+    length = RunLength(batches.steps or settings.budget_seconds, is_time=batches.steps is None)
     optimizers = create_optimizers(model, settings)
     run.take()
     state = load_checkpoint(run.path, model, optimizers) or {"step": 0, "tokens": 0, "seconds": 0.0}
     first = int(state["step"])
     if first:
-        say(f"going on from step {first} of {steps}")
+        say(f"going on from {length.place(first, state['seconds'])}")
     run.start_at(first)
-    forward = _compiled(model, task, settings, steps, device)
-    evaluate_every = settings.evaluate_every or max(1, steps // 10)
-    log_every = settings.log_every or max(1, steps // 500)
+    forward = _compiled(model, task, settings, length, device)
     metrics: dict[str, float] = run.metrics
     meter = _Meter(state)
+    seconds, share = meter.clock.read(), length.share(first, float(state["seconds"]))
     saved = time.monotonic()
-    with Progress("training", steps, "steps") as progress, _signals() as stop:
-        progress.start_at(first)
-        for step, micro_batches in _load(batches, first, settings.workers, device):
+    with Progress("training", length.total, "%" if length.is_time else "steps") as progress, _signals() as stop:
+        progress.start_at(length.done(first, seconds))
+        for step, micro_batches in _load(batches, length, meter.clock, first, settings.workers, device):
             torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout depends on the step, not on what came before
-            set_learning_rate(optimizers, learning_rate(step, steps, settings))
+            rate = learning_rate(length.done(step, seconds), length.total, settings)
+            set_learning_rate(optimizers, rate)
             model.train()
             try:
                 losses = _accumulate(forward, task, micro_batches, device, pipeline.precision)
@@ -85,12 +92,16 @@ def train(
             model.zero_grad(set_to_none=True)
             meter.count(micro_batches, losses, norm)
             done = step + 1
-            if done % log_every == 0 or done == steps:
-                run.log(done, meter.read(done) | {"learning_rate": learning_rate(step, steps, settings)})
-            progress.advance(1, meter.note)
-            is_last = done == steps
-            if evaluate and (done % evaluate_every == 0 or is_last):
-                metrics = evaluate()
+            before, begin = share, length.done(step, seconds)
+            seconds = meter.clock.read()  # once an update: what is saved is what the end was decided by
+            share = length.share(done, seconds)
+            is_last = share >= 1
+            if is_last or length.is_due(settings.log_every, 500, done, before, share):
+                run.log(done, meter.read(done) | {"learning_rate": rate})
+            progress.advance(length.done(done, seconds) - begin, meter.note)
+            if evaluate and (is_last or length.is_due(settings.evaluate_every, 10, done, before, share)):
+                with meter.clock.stopped():
+                    metrics = evaluate()
                 progress.clear()
                 say(f"step {done}: " + " · ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
                 run.evaluated(done, metrics)
@@ -100,10 +111,12 @@ def train(
             if is_due or is_last or is_stopping:
                 meter.check(done)
                 pipeline.save(run.path)
-                save_checkpoint(run.path, done, model, optimizers, meter.state(), settings.keep_checkpoints)
+                save_checkpoint(run.path, done, model, optimizers, meter.state(seconds), settings.keep_checkpoints)
                 saved = time.monotonic()
-            if is_stopping and not is_last:
-                raise Interrupted(f"stopped at step {done} of {steps}; the same command goes on from there")
+            if is_last:
+                break  # where a clock ends the run, more updates are prepared already
+            if is_stopping:
+                raise Interrupted(f"stopped at {length.place(done, seconds)}; the same command goes on from there")
     return metrics
 
 
@@ -111,8 +124,8 @@ class _Meter:
     """Losses, tokens and time since the last line of ``metrics.jsonl``, and since the run began."""
 
     def __init__(self, state: Mapping[str, Any]) -> None:
-        self._tokens, self._seconds = int(state["tokens"]), float(state["seconds"])
-        self._start = self._last = time.monotonic()
+        self._tokens, self.clock = int(state["tokens"]), Clock(float(state["seconds"]))
+        self._last = self.clock.read()
         self._recent_tokens = self._updates = 0
         self._losses: dict[str, Tensor] = {}
         self._norm: Tensor | float = 0.0
@@ -137,7 +150,7 @@ class _Meter:
     def read(self, step: int) -> dict[str, float]:
         """Means since the last reading; UserError if the loss is not a number any more."""
         self.check(step)
-        now = time.monotonic()
+        now = self.clock.read()
         means = {f"loss/{name}": float(value) / self._updates for name, value in self._losses.items()}
         self._tokens += self._recent_tokens
         rate = self._recent_tokens / max(1e-9, now - self._last)
@@ -145,17 +158,16 @@ class _Meter:
             "loss": sum(means.values()),
             "gradient_norm": float(self._norm),
             "tokens": float(self._tokens),
-            "seconds": round(self._seconds + now - self._start, 3),
+            "seconds": round(now, 3),
             "tokens_per_second": round(rate, 1),
         }
         self.note = f"loss {values['loss']:.3f} · {rate:,.0f} tokens/s"
         self._last, self._recent_tokens, self._updates, self._losses = now, 0, 0, {}
         return values
 
-    def state(self) -> dict[str, Any]:
+    def state(self, seconds: float) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        tokens = self._tokens + self._recent_tokens
-        return {"tokens": tokens, "seconds": self._seconds + time.monotonic() - self._start}
+        return {"tokens": self._tokens + self._recent_tokens, "seconds": seconds}
 
 
 def _accumulate(
@@ -183,10 +195,11 @@ def _accumulate(
 
 
 def _compiled(
-    model: torch.nn.Module, task: Task, settings: TrainSettings, steps: int, device: torch.device
+    model: torch.nn.Module, task: Task, settings: TrainSettings, length: RunLength, device: torch.device
 ) -> Callable[[Batch], dict[str, Tensor]]:
     """The model itself, or compiled where it pays: batches of one shape, and enough of them."""
-    pays = task.kind == "pretraining" and (device.type == "cuda" or steps >= _COMPILE_STEPS)
+    is_long = length.total >= (_COMPILE_SECONDS if length.is_time else _COMPILE_STEPS)
+    pays = task.kind == "pretraining" and (device.type == "cuda" or is_long)
     wanted = settings.compile == "on" or (settings.compile == "auto" and pays)
     if wanted and not has_compiler(device):
         say("torch.compile needs a C++ compiler and Python's headers (see `dokkai doctor`); going on without")
@@ -194,36 +207,50 @@ def _compiled(
     return torch.compile(model, dynamic=False) if wanted else model
 
 
-class _Steps(Dataset[list[Batch]]):
+class _Updates(Dataset[list[Batch]]):
     def __init__(self, batches: Batches) -> None:
         self._batches = batches
 
-    def __getitem__(self, step: int) -> list[Batch]:
-        return self._batches[step]
+    def __getitem__(self, place: tuple[int, float]) -> list[Batch]:
+        return self._batches.at(*place)
 
 
-def _load(batches: Batches, first: int, workers: int, device: torch.device) -> Iterator[tuple[int, list[Batch]]]:
-    """Steps from ``first`` on, prepared ahead by worker processes, or by one thread."""
-    steps = range(first, len(batches))
+def _load(
+    batches: Batches, length: RunLength, clock: Clock, first: int, workers: int, device: torch.device
+) -> Iterator[tuple[int, list[Batch]]]:
+    """Updates from ``first`` to the end of the run, prepared ahead by worker processes, or by one thread.
+
+    With a budget the share of the run that decides what is in an update is that of the moment when it is asked for: two
+    updates before it is needed, or two for each worker.
+    """
+
+    def places() -> Iterator[tuple[int, float]]:
+        step = first
+        while (share := length.share(step, clock.read())) < 1:
+            yield step, share
+            step += 1
+
     if workers:
         loader = DataLoader(
-            _Steps(batches),
+            _Updates(batches),
             batch_size=None,
-            sampler=steps,
+            sampler=places(),
             num_workers=workers,
             pin_memory=device.type == "cuda",
             multiprocessing_context="spawn",
             worker_init_fn=_ignore_interrupts,
         )
-        yield from zip(steps, loader, strict=True)
+        yield from enumerate(loader, first)
         return
     with ThreadPoolExecutor(max_workers=1) as thread:
-        ahead = [(step, thread.submit(batches.__getitem__, step)) for step in steps[:2]]
-        for step in steps:
-            number, future = ahead.pop(0)
-            if step + 2 < len(batches):
-                ahead.append((step + 2, thread.submit(batches.__getitem__, step + 2)))
-            yield number, future.result()
+        asked = (thread.submit(batches.at, *place) for place in places())
+        ahead = deque(islice(asked, 2))
+        step = first
+        while ahead:
+            future = ahead.popleft()
+            ahead.extend(islice(asked, 1))
+            yield step, future.result()
+            step += 1
 
 
 def _ignore_interrupts(worker: int) -> None:

@@ -1,4 +1,4 @@
-"""The optimizers of a run, and the course of their learning rate."""
+"""The optimizers of a run."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,6 @@ from torch import Tensor
 from dokkai.model.device import has_fast_bf16
 from dokkai.model.heads import Model
 from dokkai.settings import TrainSettings
-from dokkai.training import bert_adam
 from dokkai.training.bert_adam import BertAdam
 from dokkai.training.muon import Muon
 
@@ -44,19 +43,6 @@ def create_optimizers(model: Model, settings: TrainSettings) -> list[torch.optim
         return [adamw]
     dtype = torch.bfloat16 if has_fast_bf16(hidden[0][0].device) else torch.float32
     return [adamw, Muon(hidden, settings.learning_rate, settings.weight_decay, dtype=dtype)]
-
-
-def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
-    """The rate of update ``step`` (from 0): a straight rise to the peak, then a straight fall to 0 after the last.
-
-    The first update has one warm-up step's worth, so that no step is lost. ``bert-adam`` has the course of 2018.
-    """
-    if settings.optimizer == "bert-adam":
-        return bert_adam.learning_rate(step, steps, settings)
-    warmup = round(settings.warmup_share * steps)
-    if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
-    return settings.learning_rate * (steps - step) / max(1, steps - warmup)
 
 
 def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], rate: float) -> None:

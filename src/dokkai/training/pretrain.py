@@ -72,10 +72,11 @@ def pretrain(
     )
     tokens = settings.task.batch_tokens
     size = f"{tokens:,} tokens" if tokens else f"{settings.train.batch_size} sequences"
+    length = f"{batches.steps:,} steps" if batches.steps else f"{settings.train.budget} of steps"
     shape = f"{model.config.num_hidden_layers} layers of {model.config.hidden_size}"
     say(
         f"pre-training {shape} ({count_parameters(model.config) / 1e6:.2f}M parameters) on "
-        f"{corpus.num_tokens:,} tokens, {len(batches):,} steps of {size}, "
+        f"{corpus.num_tokens:,} tokens, {length} of {size}, "
         f"{chosen.type} in {pipeline.precision}"
     )
     with run:
@@ -86,9 +87,9 @@ def pretrain(
     return pipeline
 
 
-def _num_steps(settings: TrainSettings, task: Pretraining, corpus: Corpus) -> int:
-    """Updates of a run: as set, or so many that their instances make ``epochs``, over all phases."""
-    if settings.steps:
+def _num_steps(settings: TrainSettings, task: Pretraining, corpus: Corpus) -> int | None:
+    """Updates of a run: as set, or so many that their instances make ``epochs``, over all phases; None by a clock."""
+    if settings.steps or settings.budget:
         return settings.steps
     phases = zip(task.settings.lengths, task.settings.length_shares, strict=True)
     epochs_per_step = sum(
