@@ -36,8 +36,8 @@ def heldout_loss(model, features: list, task: Pretraining, length: int) -> tuple
     """Mean loss and accuracy over all held-out masked tokens."""
     model.eval()
     loss = hits = count = 0.0
-    for start in range(0, len(features), 32):
-        batch = peer_batch(task.collate(features[start : start + 32], length))
+    for start in range(0, len(features), 64):
+        batch = peer_batch(task.collate(features[start : start + 64], length))
         logits = model(input_ids=batch["input_ids"]).logits
         labels = batch["labels"]
         loss += float(
@@ -140,6 +140,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--init", type=float, default=0.02)
     parser.add_argument("--every", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--compile", action="store_true")

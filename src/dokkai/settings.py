@@ -66,13 +66,16 @@ class ModelSettings(_Section):
     global_rope_theta: float | None = Field(None, gt=0, description="modernbert: slowest turn, global; unset: 160000")
     local_rope_theta: float | None = Field(None, gt=0, description="modernbert: slowest turn, local; unset: 10000")
     initializer_range: float | None = Field(None, gt=0, description="deviation of random weights; unset: 0.02")
+    frequency_bias: bool = Field(
+        False, description="start the output bias at the words' log frequencies in the text; false: at 0, as released"
+    )
     sinusoidal_positions: bool = Field(False, description="start positions as sine waves; false: random, as released")
     hidden_dropout_prob: float | None = Field(None, ge=0, lt=1, description="dropout after sub-layers; unset: 0.1")
     attention_probs_dropout_prob: float | None = Field(None, ge=0, lt=1, description="dropout in attention; unset: 0.1")
 
     def changes(self) -> dict[str, Any]:
         """The fields of ``config.json`` that are set."""
-        values = self.model_dump(exclude={"shape", "sinusoidal_positions"})
+        values = self.model_dump(exclude={"shape", "frequency_bias", "sinusoidal_positions"})
         return {name: value for name, value in values.items() if value is not None}
 
 

@@ -173,7 +173,9 @@ def test_what_layers_add_is_drawn_smaller():
     config = shape_config("L8-H64", vocab_size=100, model_type="modernbert", initializer_range=0.02)
     layer = Model(config).encoder.layers[3]
     for added, inner in ((layer.output, layer.intermediate), (layer.attention.output, layer.attention.qkv)):
-        assert float((added.weight.std() / inner.weight.std()).detach()) == pytest.approx(1 / 4, rel=0.05)  # the root of 2 x 8
+        assert float((added.weight.std() / inner.weight.std()).detach()) == pytest.approx(
+            1 / 4, rel=0.05
+        )  # the root of 2 x 8
 
 
 def test_its_configuration_comes_back(tmp_path):

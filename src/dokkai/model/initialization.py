@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -52,3 +53,14 @@ def start_positions_as_waves(encoder: Encoder, amplitude: float = 0.1) -> None:
     rates = torch.exp(torch.arange(0, D, 2) * (-math.log(10000.0) / D))
     angles = torch.arange(length)[:, None] * rates
     weight.copy_(amplitude * torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :D])
+
+
+@torch.no_grad()
+def start_at_frequencies(bias_V: nn.Parameter, counts_V: np.ndarray) -> None:
+    """Start the bias of the masked-LM head at the log frequencies of the words, ``counts_V`` their numbers in the text.
+
+    The first loss is then the entropy of the words, not the log of their number: the first steps of a run go into
+    nothing else. A word that never occurs counts as if it had occurred once.
+    """
+    counts = torch.from_numpy(np.maximum(counts_V, 1).astype(np.float64))
+    bias_V.copy_((counts / counts.sum()).log())

@@ -10,7 +10,7 @@ from dokkai.model.checkpoint import load_model
 from dokkai.model.config import count_parameters, shape_config
 from dokkai.model.device import choose_device, choose_precision
 from dokkai.model.heads import Model
-from dokkai.model.initialization import start_positions_as_waves
+from dokkai.model.initialization import start_at_frequencies, start_positions_as_waves
 from dokkai.pipeline import Pipeline, check_length, check_origin, load
 from dokkai.progress import say
 from dokkai.settings import PretrainingSettings, Settings, TrainSettings, load_settings
@@ -44,7 +44,7 @@ def pretrain(
     origin = resolve(init) if init else None
     if origin:
         _check_start(origin, tokenizer, data)
-    model = _create_model(settings, task, tokenizer.vocab_size, origin)
+    model = _create_model(settings, task, corpus, tokenizer.vocab_size, origin)
     check_length(task, model)
     chosen = choose_device(device)
     pipeline = Pipeline(model, tokenizer, task, chosen, choose_precision(settings.train.precision, chosen))
@@ -107,12 +107,14 @@ def _check_start(init: Path, tokenizer: Tokenizer, data: Path) -> None:
         raise UserError(f"{init}: its vocabulary is not that of {data}; prepare the text with --tokenizer {init}")
 
 
-def _create_model(settings: Settings, task: Pretraining, vocab_size: int, init: Path | None) -> Model:
+def _create_model(settings: Settings, task: Pretraining, corpus: Corpus, vocab_size: int, init: Path | None) -> Model:
     if init is None:
         config = shape_config(settings.model.shape, vocab_size=vocab_size, **settings.model.changes())
         model = Model(config, task.heads, seed=settings.train.seed)
         if settings.model.sinusoidal_positions:
             start_positions_as_waves(model.encoder)
+        if settings.model.frequency_bias:
+            start_at_frequencies(model.heads["masked_lm"].get_parameter("bias"), corpus.token_counts(vocab_size))
         return model
     model, report = load_model(init, task.heads, seed=settings.train.seed, **settings.model.changes())
     say(f"starting from {init}" + (f" ({report})" if str(report) else ""))
