@@ -15,6 +15,7 @@ from torch.nn import functional as F_
 
 from dokkai.errors import UserError
 from dokkai.model.config import ModelConfig
+from dokkai.model.dropout import Dropout, attention
 from dokkai.model.packing import Packing, can_pack, pack
 from dokkai.model.positions import Distances, neighbours, rotate, rotations
 
@@ -67,7 +68,7 @@ class Embeddings(nn.Module):
         self.position = _embedding(self.most, D) if config.position_embedding_type == "absolute" else None
         self.token_type = None if config.is_modern else _embedding(config.type_vocab_size, D)
         self.norm = norm(config)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor) -> Tensor:
         """``(B, L)`` ids to ``(B, L, D)``."""
@@ -123,7 +124,7 @@ class SelfAttention(nn.Module):
         mask = sight.mask
         if self.distances is not None:
             mask = self.distances(q_BHLK, k_BHLK, mask)
-        y_BHLK = F_.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, mask, dropout_prob)
+        y_BHLK = attention(q_BHLK, k_BHLK, v_BHLK, mask, dropout_prob)
         return self._output(y_BHLK.transpose(1, 2))
 
     def _output(self, y_HK: Tensor) -> Tensor:
@@ -143,7 +144,7 @@ class Layer(nn.Module):
         self.activation = activation(config)
         self.output = nn.Linear(config.intermediate_size, D)
         self.output_norm = norm(config)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, x_BLD: Tensor, sight: Sight) -> Tensor:
         """``(B, L, D)``, or packed ``(T, D)``, to the same shape."""
@@ -164,11 +165,11 @@ class ModernLayer(nn.Module):
         D = config.hidden_size
         self.attention_norm = nn.Identity() if is_first else norm(config)
         self.attention = SelfAttention(config)
-        self.attention_dropout = nn.Dropout(config.attention_probs_dropout_prob)
+        self.attention_dropout = Dropout(config.attention_probs_dropout_prob)
         self.output_norm = norm(config)
         self.intermediate = nn.Linear(D, 2 * config.intermediate_size, bias=False)
         self.activation = activation(config)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
         self.output = nn.Linear(config.intermediate_size, D, bias=False)
 
     def forward(self, x_BLD: Tensor, sight: Sight) -> Tensor:

@@ -26,6 +26,7 @@ from dokkai.tasks import Task
 from dokkai.tasks.base import Batch
 from dokkai.training.bert_adam import clip_gradients
 from dokkai.training.checkpoints import load_checkpoint, save_checkpoint
+from dokkai.training.memory import keep_freed_memory
 from dokkai.training.optimizer import create_optimizers, set_learning_rate
 from dokkai.training.run_directory import RunDirectory
 from dokkai.training.schedule import Clock, RunLength, learning_rate
@@ -58,6 +59,7 @@ def train(
     that accumulated and whole batches are equal. Returns the last evaluation. Raises Interrupted after SIGINT or
     SIGTERM, with a checkpoint written.
     """
+    keep_freed_memory()
     model, device = pipeline.model, pipeline.device
     length = RunLength(batches.steps or settings.budget_seconds, is_time=batches.steps is None)
     optimizers = create_optimizers(model, settings)
@@ -243,7 +245,7 @@ def _load(
         yield from enumerate(loader, first)
         return
     with ThreadPoolExecutor(max_workers=1) as thread:
-        asked = (thread.submit(batches.at, *place) for place in places())
+        asked = (thread.submit(_prepare, batches, place, device) for place in places())
         ahead = deque(islice(asked, 2))
         step = first
         while ahead:
@@ -251,6 +253,14 @@ def _load(
             ahead.extend(islice(asked, 1))
             yield step, future.result()
             step += 1
+
+
+def _prepare(batches: Batches, place: tuple[int, float], device: torch.device) -> list[Batch]:
+    """The micro-batches of an update, on CUDA in memory from which they travel while it computes."""
+    found = batches.at(*place)
+    if device.type != "cuda":
+        return found
+    return [{name: tensor.pin_memory() for name, tensor in batch.items()} for batch in found]
 
 
 def _ignore_interrupts(worker: int) -> None:
