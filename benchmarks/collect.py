@@ -6,23 +6,12 @@ The file holds the commit, the machine, versions, settings, every held-out evalu
 import argparse
 import datetime
 import json
-import os
-import platform
 import subprocess
 from pathlib import Path
 
+from measuring import RESULTS, machine
+
 from dokkai.files import write_json
-
-RESULTS = Path(__file__).parent / "results"
-
-
-def machine() -> dict:
-    """Processor and cores, as the system names them."""
-    cpuinfo = Path("/proc/cpuinfo")
-    names = [
-        line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
-    ]
-    return {"processor": names[0] if names else platform.processor(), "cores": os.cpu_count()}
 
 
 def run_record(directory: Path) -> dict:

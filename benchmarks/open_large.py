@@ -11,17 +11,15 @@ so this one stays small: the checkpoint is made in another.
 import argparse
 import datetime
 import json
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
-from collect import RESULTS, machine
+from measuring import RESULTS, machine, versions
 
 from dokkai.files import write_json
 
@@ -115,8 +113,7 @@ def main() -> None:
         "commit": commit,
         "command": f"python benchmarks/open_large.py --repetitions {args.repetitions} --layers {args.layers}",
         "machine": machine(),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("dokkai", "torch", "transformers", "safetensors")},
+        "versions": versions("dokkai", "torch", "transformers", "safetensors"),
         "shape": SHAPE | {"num_hidden_layers": args.layers},
         "file_mb": size,
         "medians": medians,

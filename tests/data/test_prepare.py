@@ -268,7 +268,7 @@ def test_directories_that_are_not_ours(tmp_path, text, tokenizer):
 
 def test_two_runs_into_one_directory(tmp_path, text, tokenizer):
     with (
-        module._unfinished(tmp_path / "out"),
+        module._unfinished(tmp_path / "out", {}, None),
         pytest.raises(UserError, match="is being prepared by another process; wait, or choose another directory"),
     ):
         prepare([text], tokenizer, tmp_path / "out", **SETTINGS)

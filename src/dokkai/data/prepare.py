@@ -7,11 +7,12 @@ import re
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dokkai.data.resuming import PENDING, STATE_NAME, Counts, State, load_state, modified, save_state
 from dokkai.data.sentences import Encoded, Encoder
 from dokkai.data.shards import (
     INDEX_NAME,
@@ -37,7 +39,9 @@ from dokkai.tokenization import Tokenizer, save_tokenizer
 
 _BLOCK = 1 << 20  # characters of text that travel to a worker together
 _LONGEST_DOCUMENT = 1 << 23  # characters; longer ones are cut between lines, counted and reported
-_OURS = re.compile(r"\.?((train|heldout)-\d+\.shard|tokenizer|data\.json)(\.\d+\.(tmp|old))?")
+_OURS = re.compile(
+    r"\.?((train|heldout)(-\d+\.shard|\.\d+\.pending)|tokenizer|data\.json|state\.json)(\.\d+\.(tmp|old))?"
+)
 _WORDS = {"sources": "source files", "fingerprint": "tokenizer"}  # settings as the user knows them
 
 
@@ -86,8 +90,10 @@ def prepare(
     workers change the speed only; they are spawned, so a script that asks for more than one must guard its main part
     with ``if __name__ == "__main__"``.
 
-    If ``out`` already holds the result of these sources and settings, it is left as it is. UserError if it holds
-    anything else, and for unreadable text, wrong settings and full disks; then nothing is left in ``out``.
+    If ``out`` already holds the result of these sources and settings, it is left as it is. If it holds the beginning of
+    it, because a preparation from files was killed or stopped by Ctrl-C, the work goes on behind the last shard that
+    was written down, and gives the same bytes. UserError if it holds anything else, and for unreadable text, wrong
+    settings and full disks; then nothing is left in ``out``.
     """
     if num_processes is None:
         num_processes = os.cpu_count() or 1
@@ -105,16 +111,29 @@ def prepare(
         say(f"{out}: already prepared ({prepared.num_tokens:,} tokens)")
         return prepared
     encode = Encoder(tokenizer, language)
-    with _unfinished(out):
+    changed = modified(paths)
+    with _unfinished(out, made_from, changed) as state:
         save_tokenizer(tokenizer, out / TOKENIZER_NAME)
         writers = {
             split: ShardWriter(out, split, shard_tokens, tokenizer.vocab_size, tokenizer.fingerprint)
             for split in SPLITS
         }
+        counts = Counts()
+        if state is not None:
+            state.restore(out, writers)
+            counts = state.counts
+            say(f"{out}: going on behind the first {counts.num_documents:,} documents")
+
+        def save() -> None:
+            if changed is not None:
+                save_state(out, made_from, changed, counts, writers)
+
         size = estimate_size(paths)
         total = size.num_bytes if size else None
-        counts = _fill(writers, _blocks(paths), encode, num_processes, heldout_share, total)
-        index: dict[str, Any] = {"version": VERSION, **made_from, "vocab_size": tokenizer.vocab_size, **counts}
+        _fill(writers, _blocks(paths, counts.num_parts), encode, num_processes, heldout_share, total, counts, save)
+        index: dict[str, Any] = {"version": VERSION, **made_from, "vocab_size": tokenizer.vocab_size}
+        index |= {"num_empty_sentences": counts.num_empty_sentences, "num_empty_documents": counts.num_empty_documents}
+        index |= {"num_cut_documents": counts.num_cuts}
         index["splits"] = {split: writer.close() for split, writer in writers.items()}
         write_json(out / INDEX_NAME, index)
     prepared = _prepared(out, index)
@@ -141,46 +160,50 @@ def _fill(
     num_processes: int,
     heldout_share: float,
     total_bytes: int | None,
-) -> dict[str, int]:
+    counts: Counts,
+    save: Callable[[], None],
+) -> None:
+    """Fill the writers with what ``counts`` does not count yet, and count it; ``save`` is called behind new shards."""
     every = round(1 / heldout_share) if heldout_share else 0
-    number = num_cuts = num_empty_sentences = num_empty_documents = 0
     first: tuple[NDArray[Any], NDArray[np.int64]] | None = None  # waits until it is known whether it is the only one
+    num_shards = sum(len(writer.names) for writer in writers.values())
     with (
         Progress("preparing", total_bytes, "bytes") as progress,
         closing(_encode_blocks(blocks, encode, num_processes)) as results,  # ends the workers, whatever happens here
     ):
+        progress.advance(counts.num_bytes)
         for block, encoded in results:
             for document in encoded.documents():
-                if number == 0:
+                if counts.num_documents == 0:
                     first = document
                 else:
                     if first is not None:
                         writers["heldout" if every else "train"].add(*first)
                         first = None
-                    writers["heldout" if every and number % every == 0 else "train"].add(*document)
-                number += 1
-            num_cuts += block.num_cuts
-            num_empty_sentences += encoded.num_empty_sentences
-            num_empty_documents += encoded.num_empty_documents
+                    writers["heldout" if every and counts.num_documents % every == 0 else "train"].add(*document)
+                counts.num_documents += 1
+            counts.num_parts += len(block.documents)
+            counts.num_bytes += block.num_bytes
+            counts.num_cuts += block.num_cuts
+            counts.num_empty_sentences += encoded.num_empty_sentences
+            counts.num_empty_documents += encoded.num_empty_documents
             progress.advance(block.num_bytes)
+            if num_shards < (num_shards := sum(len(writer.names) for writer in writers.values())):
+                save()
     if first is not None:
         writers["train"].add(*first)
-    if number == 0:
+    if counts.num_documents == 0:
         raise UserError("the tokenizer makes no token of this text; use one that was trained on such text")
-    return {
-        "num_empty_sentences": num_empty_sentences,
-        "num_empty_documents": num_empty_documents,
-        "num_cut_documents": num_cuts,
-    }
 
 
-def _blocks(paths: Sequence[str | Path]) -> Iterator[_Block]:
+def _blocks(paths: Sequence[str | Path], num_done: int = 0) -> Iterator[_Block]:
+    """The text behind the first ``num_done`` parts of it."""
     documents: list[list[str]] = []
     num_characters = num_bytes = num_cuts = 0
-    for lines, is_cut in read_parts(paths, _LONGEST_DOCUMENT):
+    for lines, is_cut in islice(read_parts(paths, _LONGEST_DOCUMENT), num_done, None):
         documents.append(lines)
         num_characters += sum(map(len, lines))
-        num_bytes += sum(len(line.encode()) + 1 for line in lines)
+        num_bytes += sum(len(line if line.isascii() else line.encode()) + 1 for line in lines)
         num_cuts += is_cut
         if num_characters >= _BLOCK:
             yield _Block(documents, num_bytes, num_cuts)
@@ -251,8 +274,11 @@ def _encode_in_worker(documents: list[list[str]]) -> Encoded:
 
 
 @contextmanager
-def _unfinished(out: Path) -> Iterator[None]:
-    """Own the directory ``out`` while it is filled; whatever goes wrong inside, nothing of ours is left in it."""
+def _unfinished(out: Path, made_from: dict[str, Any], changed: list[int] | None) -> Iterator[State | None]:
+    """Own the directory ``out`` while it is filled, and yield what an earlier try has saved there for these sources.
+
+    Whatever goes wrong inside, nothing of ours is left in it; but Ctrl-C leaves what has been saved.
+    """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a directory to prepare into")
     marker = out / UNFINISHED_NAME
@@ -269,21 +295,28 @@ def _unfinished(out: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system frees it when this process is killed
         except BlockingIOError as error:
             raise UserError(f"{out} is being prepared by another process; wait, or choose another directory") from error
-        _clear(out)
+        state = load_state(out, made_from, changed)
+        _clear(out, state.files() if state else set())
         try:
-            yield
-        except BaseException:
+            yield state
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and (out / STATE_NAME).exists():
+                say(f"{out}: the same command goes on with it")
+                raise
             _clear(out)
             marker.unlink()
             if is_new:
                 out.rmdir()
             raise
+        for path in out.iterdir():
+            if path.name == STATE_NAME or path.suffix == PENDING:
+                remove(path)
         marker.unlink()
 
 
-def _clear(out: Path) -> None:
+def _clear(out: Path, kept: Set[str] = frozenset()) -> None:
     for path in out.iterdir():
-        if _OURS.fullmatch(path.name):
+        if _OURS.fullmatch(path.name) and path.name not in kept:
             remove(path)
 
 

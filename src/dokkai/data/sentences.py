@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ def split_sentences(line: str, language: str = "en") -> list[str]:
     Rules and abbreviations are those of the library ``sentencex``, which treats a code it does not know as English. It
     is shown plain spaces in place of all others: behind a single letter those make it panic.
     """
-    shown = _OTHER_SPACE.sub(" ", line)
+    shown = line if line.isascii() else _OTHER_SPACE.sub(" ", line)
     ends = [0, *accumulate(len(piece) for piece in segment(language, shown))]
     return [sentence for begin, end in pairwise(ends) if (sentence := line[begin:end].strip())]
 
@@ -77,7 +77,7 @@ class Encoder:
         )
 
     def _tokenize(self, sentences: list[str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """All tokens, and how many belong to each sentence; a batch at a time, since ids in lists take much memory."""
+        """All tokens, and how many belong to each sentence; a batch at a time, which bounds the memory."""
         arrays: list[NDArray[Any]] = []
         lengths = np.zeros(len(sentences), np.int64)
         texts: list[str] = []
@@ -89,9 +89,9 @@ class Encoder:
                 owners.append(number)
                 size += len(text)
             if size >= _BATCH or number == len(sentences) - 1:
-                ids = self._tokenizer.token_ids_batch(texts)
-                np.add.at(lengths, owners, [len(row) for row in ids])
-                arrays.append(np.fromiter(chain.from_iterable(ids), self._dtype))
+                ids, sizes = self._tokenizer.flat_ids(texts)
+                np.add.at(lengths, owners, sizes)
+                arrays.append(ids.astype(self._dtype))
                 texts, owners, size = [], [], 0
         return np.concatenate(arrays) if arrays else np.empty(0, self._dtype), lengths
 

@@ -23,6 +23,7 @@ import json
 import zlib
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -139,6 +140,7 @@ class ShardWriter:
     """Writes documents into the shards of one split: SPLIT-00000.shard, SPLIT-00001.shard, ...
 
     A shard is closed at the first end of a document at or after ``shard_tokens`` tokens; a document never spans two.
+    ``names`` are the finished shards, ``counts`` what they hold.
     """
 
     def __init__(self, directory: Path, split: str, shard_tokens: int, vocab_size: int, fingerprint: str) -> None:
@@ -148,8 +150,8 @@ class ShardWriter:
         self._tokens = np.empty(min(shard_tokens + shard_tokens // 8, _RESERVED), token_dtype(vocab_size))
         self._filled = 0
         self._sentence_lengths: list[NDArray[np.int64]] = []
-        self._names: list[str] = []
-        self._counts = {"num_tokens": 0, "num_sentences": 0, "num_documents": 0}
+        self.names: list[str] = []
+        self.counts = {"num_tokens": 0, "num_sentences": 0, "num_documents": 0}
 
     def add(self, tokens: NDArray[Any], sentence_lengths: NDArray[np.int64]) -> None:
         """Append a document, and write a shard if it is full."""
@@ -166,26 +168,45 @@ class ShardWriter:
         """Write the last shard; the entry of this split in the index."""
         if self._filled:
             self._flush()
-        return {**self._counts, "shards": self._names}
+        return {**self.counts, "shards": self.names}
+
+    def save_pending(self, path: Path) -> bool:
+        """Write what waits for the next shard to ``path``, as a shard; False, and no file, if nothing does."""
+        if self._filled:
+            self._write(path)
+        return self._filled > 0
+
+    def restore(self, names: list[str], counts: dict[str, int], pending: "Shard | None") -> None:
+        """Go on after these finished shards, and with what waited for the next one."""
+        self.names, self.counts = list(names), dict(counts)
+        if pending is not None:
+            lengths = np.diff(pending.sentence_starts).astype(np.int64)
+            for first, last in pairwise(pending.document_starts.tolist()):
+                begin, end = pending.sentence_starts[[first, last]].tolist()
+                self.add(pending.tokens[begin:end], lengths[first:last])
 
     def _flush(self) -> None:
-        name = f"{self._split}-{len(self._names):05d}.shard"
+        name = f"{self._split}-{len(self.names):05d}.shard"
+        num_sentences = self._write(self._directory / name)
+        self.names.append(name)
+        self.counts["num_tokens"] += self._filled
+        self.counts["num_sentences"] += num_sentences
+        self.counts["num_documents"] += len(self._sentence_lengths)
+        self._filled = 0
+        self._sentence_lengths = []
+
+    def _write(self, path: Path) -> int:
+        """Returns how many sentences there were."""
         sentence_lengths = np.concatenate(self._sentence_lengths)
-        document_lengths = np.array([len(lengths) for lengths in self._sentence_lengths], np.int64)
         write_shard(
-            self._directory / name,
+            path,
             self._tokens[: self._filled],
             sentence_lengths,
-            document_lengths,
+            np.array([len(lengths) for lengths in self._sentence_lengths], np.int64),
             vocab_size=self._vocab_size,
             fingerprint=self._fingerprint,
         )
-        self._names.append(name)
-        self._counts["num_tokens"] += self._filled
-        self._counts["num_sentences"] += len(sentence_lengths)
-        self._counts["num_documents"] += len(document_lengths)
-        self._filled = 0
-        self._sentence_lengths = []
+        return len(sentence_lengths)
 
 
 class Shard:

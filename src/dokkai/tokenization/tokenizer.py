@@ -130,8 +130,12 @@ class Tokenizer:
         return self.backend.tokens_batch(texts)
 
     def token_ids_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Only the ids, for many texts: the fastest way."""
+        """Only the ids, for many texts."""
         return self.backend.token_ids_batch(texts)
+
+    def flat_ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The same ids in one array ``(num_tokens,)``, and how many each text has ``(len(texts),)``: the fast way."""
+        return self.backend.flat_ids(texts)
 
     def mask_tokens(self, text: str) -> Tokens:
         """Like ``tokens``, but each literal ``[MASK]`` in the text becomes the mask id, a word of its own."""

@@ -3,6 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
 
 CONTINUATION = "##"  # the mark of a piece that continues a word
 
@@ -66,6 +70,11 @@ class Backend(ABC):
     def token_ids_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Only the ids, for many texts."""
         return [tokens.ids for tokens in self.tokens_batch(texts)]
+
+    def flat_ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The ids of all texts, one after the other ``(num_tokens,)``, and how many each text has ``(len(texts),)``."""
+        rows = self.token_ids_batch(texts)
+        return np.fromiter(chain.from_iterable(rows), np.int64), np.fromiter(map(len, rows), np.int64, len(rows))
 
     def join(self, tokens: Sequence[str]) -> str:
         """Readable text from tokens: words apart, pieces together."""

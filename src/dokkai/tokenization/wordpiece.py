@@ -4,12 +4,16 @@ import re
 import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, cast
 
+import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from dokkai.errors import UserError, did_you_mean
+from dokkai.tokenization.known_words import KnownWords
 from dokkai.tokenization.normalization import NEVER, Forms, Normalizer, OriginalNormalizer, places
 from dokkai.tokenization.tokens import CONTINUATION, Backend, Span, Tokens
 
@@ -131,6 +135,7 @@ class WordPieceBackend(Backend):
         self._normalizer = self.wordpiece.normalizer()
         self._forms = Forms(self._form)
         self._cut_engine = build_engine(found, unk, self.wordpiece, prepared=True)
+        self._known = KnownWords(self._engine_ids, self.lowercase)
         self._decoder = decoders.WordPiece(prefix=CONTINUATION, cleanup=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -173,6 +178,17 @@ class WordPieceBackend(Backend):
         ]
 
     def token_ids_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        ids, lengths = self.flat_ids(texts)
+        flat, ends = ids.tolist(), np.cumsum(lengths)
+        return [flat[begin:end] for begin, end in zip((ends - lengths).tolist(), ends.tolist(), strict=True)]
+
+    def flat_ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if self.added:  # such a word may have spaces in it, and it may begin in the middle of another
+            rows = self._engine_ids(texts)
+            return np.fromiter(chain.from_iterable(rows), np.int64), np.fromiter(map(len, rows), np.int64, len(rows))
+        return self._known.ids(texts)
+
+    def _engine_ids(self, texts: Sequence[str]) -> list[list[int]]:
         batch = [self._prepare(text, has_places=False) for text in texts]
         return [encoding.ids for encoding in self._encode_batch(batch, "encode_batch_fast")]
 
