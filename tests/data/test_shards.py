@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dokkai.data import shards
 from dokkai.data.shards import Corpus, Shard, ShardWriter, token_dtype, write_shard
 from dokkai.errors import UserError
 
@@ -203,6 +204,15 @@ def test_a_corpus_is_one_sequence_of_sentences(tmp_path, shard_tokens):
                 for last in range(first + 1, len(document) + 1):
                     expected = [token for sentence in document[first:last] for token in sentence]
                     assert copy.sentence_tokens(start + first, start + last).tolist() == expected
+
+
+@pytest.mark.parametrize("counted", [1, 3, 1000])
+def test_tokens_are_counted(tmp_path, monkeypatch, counted):
+    monkeypatch.setattr(shards, "_COUNTED", counted)
+    fill(tmp_path, DOCUMENTS, 8)
+    tokens = [token for document in DOCUMENTS for sentence in document for token in sentence]
+    found = Corpus.open(tmp_path).token_counts(30_016)
+    assert found.tolist() == [tokens.count(token) for token in range(30_016)]
 
 
 @pytest.mark.parametrize("first, last", [(-1, 1), (2, 2), (3, 1), (1, 5), (8, 10), (9, 10)])

@@ -1,5 +1,6 @@
 """Published shapes and their parameter counts, and what makes a configuration wrong."""
 
+import numpy as np
 import pytest
 import torch
 from tiny_bert import TINY, one_line_error, tiny_config
@@ -8,7 +9,7 @@ from torch import nn
 from dokkai.model.config import ModelConfig, count_parameters, published_shapes, read_config, shape_config
 from dokkai.model.encoder import Encoder
 from dokkai.model.heads import Model
-from dokkai.model.initialization import initialize, start_positions_as_waves
+from dokkai.model.initialization import initialize, start_at_frequencies, start_positions_as_waves
 
 PUBLISHED = {
     "tiny": 4_385_920,
@@ -242,3 +243,10 @@ def test_waves_make_near_positions_alike():
     products = weight @ weight.T
     assert (products.diagonal(1) > products.diagonal(20).max()).all()
     torch.testing.assert_close(products.diagonal(1), products.diagonal(1)[:1].expand(99))
+
+
+def test_the_output_bias_starts_at_the_frequencies():
+    """Without a signal the model guesses words as often as they occur; a word that never does counts as one."""
+    bias = nn.Parameter(torch.zeros(4))
+    start_at_frequencies(bias, np.array([10, 0, 5, 4]))
+    torch.testing.assert_close(bias.softmax(0).detach(), torch.tensor([0.5, 0.05, 0.25, 0.2]))
