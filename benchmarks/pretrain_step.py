@@ -17,59 +17,21 @@ of every update of a short training without dropout.
 """
 
 import argparse
-import ctypes
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
 
 from measuring import PICTURES, alternate, bar_plot, environment, matrix_rate, medians, versions, write_result
+from workers import Clock, Worker, answers
 
 SIDES = ("peer eager", "peer compiled", "peer Trainer", "dokkai eager", "dokkai compiled")
 VOCABULARY = 30522
 RATE, BETA2, EPSILON, DECAY, CLIP = 1e-4, 0.999, 1e-6, 0.01, 1.0
 LIMIT = 0.01  # largest relative difference of the losses
-
-
-class Clock:
-    """Counts updates for the process that asks: a line with the seconds to run comes in, a line of JSON goes out."""
-
-    def __init__(self, answers: TextIO, warm_ups: int = 2) -> None:
-        self._answers, self._warm_ups = answers, warm_ups
-
-    def tick(self) -> None:
-        """One update is done; SystemExit when nobody asks any more."""
-        import torch
-
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        if self._warm_ups:
-            self._warm_ups -= 1
-            if self._warm_ups == 0:
-                self._answer({})
-            return
-        self._updates += 1
-        seconds = time.perf_counter() - self._start
-        if seconds >= self._seconds:
-            cpu = time.process_time() - self._cpu
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            self._answer({"updates": self._updates, "seconds": seconds, "cpu_seconds": cpu, "peak_mb": peak})
-
-    def _answer(self, values: dict) -> None:
-        if sys.platform == "linux":
-            ctypes.CDLL(None).malloc_trim(0)  # so that those who sleep leave the memory to the others
-        print(json.dumps(values), file=self._answers, flush=True)
-        line = sys.stdin.readline()
-        if not line.strip():
-            raise SystemExit
-        self._seconds, self._updates = float(line), 0
-        self._cpu, self._start = time.process_time(), time.perf_counter()
 
 
 def make(directory: Path, shape: str, length: int) -> None:
@@ -200,8 +162,7 @@ def run_trainer(model, rows: list[dict], batch: int, precision: str, clock: Cloc
 
 def work(args: argparse.Namespace) -> None:
     """One side in this process: asked for updates until nobody asks, or (``--equal``) the losses of some."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the libraries print is no answer
+    out = answers()
     import torch
 
     from dokkai.model.device import choose_device, choose_precision
@@ -223,45 +184,16 @@ def work(args: argparse.Namespace) -> None:
         if side == "peer Trainer":
             rows = [{name: values[row] for name, values in b.items()} for b in batches for row in range(args.batch)]
             with tempfile.TemporaryDirectory() as folder:
-                run_trainer(model, rows, args.batch, precision, Clock(answers), folder)
+                run_trainer(model, rows, args.batch, precision, Clock(out), folder)
             return
         update = peer_update(model, torch.compile(model) if "comp" in side else model, batches, device, precision)
     if args.equal:
-        print(json.dumps([float(update(number)) for number in range(args.equal)]), file=answers, flush=True)
+        print(json.dumps([float(update(number)) for number in range(args.equal)]), file=out, flush=True)
         return
-    clock = Clock(answers)
+    clock = Clock(out)
     for number in range(1_000_000):
         update(number)
         clock.tick()
-
-
-class Worker:
-    """A side in its process."""
-
-    def __init__(self, args: argparse.Namespace, directory: str, side: str, batch: int, dropout: float) -> None:
-        words = [sys.executable, __file__, "--shape", args.shape, "--length", args.length, "--side", side]
-        words += ["--batch", batch, "--dropout", dropout, "--directory", directory]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._process = subprocess.Popen([str(word) for word in words], **pipes, env=environment(args.threads))
-        self.start_seconds = -time.perf_counter()
-        self._read()
-        self.start_seconds += time.perf_counter()
-
-    def _read(self) -> dict:
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"a side ended with {self._process.wait()}")
-        return json.loads(line)
-
-    def run(self, seconds: float) -> dict:
-        """So many seconds of updates, one at least."""
-        self._process.stdin.write(f"{seconds}\n")
-        self._process.stdin.flush()
-        return self._read()
-
-    def stop(self) -> None:
-        """End it, and wait for the end."""
-        self._process.communicate("\n")
 
 
 def flops(shape: str, batch: int, length: int, places: int) -> float:
@@ -299,7 +231,9 @@ def measure(args: argparse.Namespace, directory: str, dropout: float, places: in
     try:
         for name, (side, batch) in chosen.items():
             print(f"starting {name}, dropout {dropout:g}", file=sys.stderr, flush=True)
-            workers[name] = Worker(args, directory, side, batch, dropout)
+            words = [__file__, "--shape", args.shape, "--length", args.length, "--side", side, "--batch", batch]
+            words += ["--dropout", dropout, "--directory", directory]
+            workers[name] = Worker(words, args.threads)
         runs = alternate(list(chosen), args.repetitions, lambda name: workers[name].run(args.seconds), warm_up=False)
     finally:
         for worker in workers.values():
@@ -309,7 +243,7 @@ def measure(args: argparse.Namespace, directory: str, dropout: float, places: in
         side, batch = chosen[name]
         own = flops(args.shape, batch, args.length, batch * (places if "dokkai" in side else args.length))
         needed = flops(args.shape, batch, args.length, batch * places)
-        speed = run["updates"] / run["seconds"]
+        speed = run["rounds"] / run["seconds"]
         run |= {"side": side, "batch": batch, "dropout": dropout, "tokens_per_second": speed * batch * args.length}
         run |= {"own_gflops": speed * own / 1e9, "needed_gflops": speed * needed / 1e9}
         run["start_seconds"] = workers[name].start_seconds
