@@ -12,7 +12,7 @@ from dokkai.errors import UserError
 from dokkai.model.weights import load_tensors
 from dokkai.pipeline import load
 from dokkai.settings import load_settings
-from dokkai.training import loop
+from dokkai.training import loop, run_directory
 from dokkai.training.averaging import WeightAverage
 from dokkai.training.pretrain import pretrain
 
@@ -21,14 +21,20 @@ SMALL = [
     "model.max_position_embeddings=32",
     "task.lengths=[32]",
     "task.heldout_sequences=4",
-    "train.steps=120",
+    "train.steps=60",
     "train.batch_size=2",
     "train.schedule=constant",
     "train.average=0.1",
-    "train.evaluate_every=60",
-    "train.save_every=25",
+    "train.evaluate_every=30",
+    "train.save_every=12",
     "train.precision=fp32",
 ]
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """They would take most of the time."""
+    monkeypatch.setattr(run_directory, "draw_curves", lambda path: None)
 
 
 def means(age, values):
@@ -87,7 +93,7 @@ def test_killed_and_gone_on_to_the_same_bytes(prepared, tmp_path, monkeypatch):
 
     def break_down(*arguments):
         calls.append(1)
-        if len(calls) in (60, 100):
+        if len(calls) in (30, 50):
             raise PowerCutError
         return clip(*arguments)
 
@@ -96,14 +102,14 @@ def test_killed_and_gone_on_to_the_same_bytes(prepared, tmp_path, monkeypatch):
         with pytest.raises(PowerCutError):
             run("broken")
     run("broken")
-    for place in ("model.safetensors", "checkpoints/step-00000120/optimizer.safetensors"):
+    for place in ("model.safetensors", "checkpoints/step-00000060/optimizer.safetensors"):
         assert (tmp_path / "whole" / place).read_bytes() == (tmp_path / "broken" / place).read_bytes()
     records = [json.loads((tmp_path / name / "run.json").read_text())["metrics"] for name in ("whole", "broken")]
     assert records[0] == records[1]
     assert {"masked_lm_loss", "last/masked_lm_loss"} <= records[0].keys()
     assert records[0]["masked_lm_loss"] != records[0]["last/masked_lm_loss"]
 
-    folder = tmp_path / "whole" / "checkpoints" / "step-00000120"
+    folder = tmp_path / "whole" / "checkpoints" / "step-00000060"
     last, kept = load_tensors(folder / "model.safetensors"), load_tensors(folder / "optimizer.safetensors")
     finished = load_tensors(tmp_path / "whole" / "model.safetensors")
     name, ours = "bert.embeddings.word_embeddings.weight", "encoder.embeddings.word.weight"
