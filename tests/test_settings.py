@@ -114,7 +114,7 @@ def test_steps_take_the_place_of_a_budget(tmp_path: Path) -> None:
         (["train.budget=1h", "train.steps=5"], "train.steps and train.budget are both set; .* leave one out"),
         (["train.schedule=cosine"], "train.schedule = \"cosine\": input should be 'linear', 'trapezoid' or 'constant'"),
         (["train.schedule=constant", "train.optimizer=bert-adam"], "bert-adam has the course of 2018; leave train.sch"),
-        (["train.schedule=trapezoid", "train.cooldown_share=0.95"], "more than the run together; lower one"),
+        (["train.schedule=trapezoid", "train.cooldown_share=0.96"], "more than the run together; lower one"),
     ],
 )
 def test_courses_must_fit(overrides: list[str], message: str) -> None:

@@ -31,6 +31,12 @@ def _as_names(table: Any) -> Any:
     return {f"{name}.{key}".rstrip("."): item for name, part in zip(table, parts, strict=True) for key, item in part}
 
 
+def _as_tokens(value: Any) -> Any:
+    if value is not None and not all(type(item) is int for item in (value if isinstance(value, list) else [value])):
+        raise ValueError("write a whole number, or a list of them")
+    return value
+
+
 def _as_time(value: Any) -> Any:
     if value is not None and not (isinstance(value, str) and _seconds(value)):
         raise ValueError('write a time such as "2h", "90m", "45s" or "1h30m"')
@@ -45,6 +51,7 @@ def _seconds(text: str) -> int:
 
 
 _Column = Annotated[str, BeforeValidator(_as_column)]
+_Tokens = Annotated[int | list[int] | None, BeforeValidator(_as_tokens)]
 _Time = Annotated[str | None, BeforeValidator(_as_time)]
 
 
@@ -85,6 +92,12 @@ class PretrainingSettings(_Section):
     kind: Literal["pretraining"] = "pretraining"
     next_sentence: bool = Field(True, description="A/B pairs and their loss; false: masked LM on full sequences")
     masked_share: float = Field(0.15, gt=0, lt=1, description="share of the tokens to predict")
+    masked_share_end: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="that share at the end of the run, straight from one to the other; unset: the same",
+    )
     whole_word: bool = Field(False, description="mask all pieces of a word together")
     short_share: float = Field(0.1, ge=0, le=1, description="share of sequences cut to a random shorter length")
     random_next_share: float = Field(0.5, ge=0, le=1, description="share of pairs whose B comes from another document")
@@ -92,8 +105,8 @@ class PretrainingSettings(_Section):
         [128], min_length=1, description="sequence length of each phase, [128, 512] in the paper"
     )
     length_shares: list[float] = Field([1.0], min_length=1, description="share of the run of each phase, [0.9, 0.1]")
-    batch_tokens: int | None = Field(
-        None, ge=8, description="tokens per update: short phases take more sequences; unset: train.batch_size sequences"
+    batch_tokens: _Tokens = Field(
+        None, description="tokens per update, one number or one for each of lengths; unset: train.batch_size sequences"
     )
     heldout_length: int | None = Field(None, ge=8, description="length of held-out sequences; unset: the first phase's")
     static_duplicates: int | None = Field(
@@ -111,13 +124,20 @@ class PretrainingSettings(_Section):
             raise ValueError("task.length_shares must hold one share for each of task.lengths and add up to 1")
         if min(self.lengths) < 8:
             raise ValueError("task.lengths must be at least 8")
-        if self.batch_tokens is not None and self.batch_tokens < max(self.lengths):
+        tokens = self.batch_tokens
+        if isinstance(tokens, int) and tokens < max(self.lengths):
             raise ValueError(f"task.batch_tokens must be at least the longest of task.lengths, {max(self.lengths)}")
+        if isinstance(tokens, list) and not (
+            len(tokens) == len(self.lengths) and all(map(int.__ge__, tokens, self.lengths))
+        ):
+            raise ValueError("task.batch_tokens must hold one number for each of task.lengths, no smaller than that")
         most = self.max_predictions
         if most is not None and (len(most) != len(self.lengths) or min(most) < 1):
             raise ValueError("task.max_predictions must hold one number, at least 1, for each of task.lengths")
         if self.static_duplicates and not self.next_sentence:
             raise ValueError("task.static_duplicates makes sentence pairs; it needs task.next_sentence=true")
+        if self.static_duplicates and self.masked_share_end is not None:
+            raise ValueError("task.static_duplicates makes masks that stay; leave task.masked_share_end out")
         return self
 
 
@@ -174,6 +194,12 @@ class TrainSettings(_Section):
     beta1: float = Field(0.9, ge=0, lt=1, description="AdamW: memory of the mean")
     beta2: float = Field(0.999, ge=0, lt=1, description="AdamW: memory of the square")
     epsilon: float = Field(1e-6, gt=0, description="AdamW: added to the root")
+    average: float | None = Field(
+        None,
+        gt=0,
+        le=0.5,
+        description="the model is a mean of weights of this age, as a share of the run; unset: the last",
+    )
     clip_norm: float = Field(1.0, ge=0, description="longest gradient; 0: no clipping")
     seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, masks and dropout")
     precision: Literal["auto", "bf16", "fp32"] = Field(
@@ -198,7 +224,7 @@ class TrainSettings(_Section):
             raise ValueError("train.steps and train.budget are both set; a run ends by one of them: leave one out")
         if self.optimizer == "bert-adam" and self.schedule != "linear":
             raise ValueError("train.optimizer=bert-adam has the course of 2018; leave train.schedule out")
-        if self.schedule == "trapezoid" and self.warmup_share + self.cooldown_share > 1:
+        if self.schedule == "trapezoid" and self.warmup_share + self.cooldown_share > 1 + 1e-9:
             raise ValueError("train.warmup_share and train.cooldown_share are more than the run together; lower one")
         return self
 

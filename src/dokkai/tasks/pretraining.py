@@ -27,6 +27,7 @@ _NO_LABEL = -100  # fills the list of masked positions up to its fixed length; c
 _NO_WORDS = ("[unused", "[no token ")  # places that are free, and ids that a vocabulary file leaves out
 _HELDOUT_SEED = 20181011  # held-out masks are the same in every run, whatever its seed
 _HELDOUT_SHARE = 0.15
+_LISTS = 4  # a run whose share of masked tokens changes has so many lengths of their list, one after the other
 _HELDOUT = {  # and of the paper's kind, so that runs with other settings can be compared
     "masked_share": _HELDOUT_SHARE,
     "whole_word": False,
@@ -96,9 +97,18 @@ class Pretraining:
             return SentencePairs(corpus, self.vocabulary, length, settings.short_share, settings.random_next_share)
         return FullSequences(corpus, self.vocabulary, length)
 
-    def batch_size(self, length: int, otherwise: int) -> int:
-        """Sequences per update in a phase of this length: ``otherwise``, unless ``batch_tokens`` is set."""
-        return self.settings.batch_tokens // length if self.settings.batch_tokens else otherwise
+    def batch_sizes(self, otherwise: int) -> list[int]:
+        """Sequences per update in each phase: ``otherwise``, unless ``batch_tokens`` is set."""
+        tokens, lengths = self.settings.batch_tokens, self.settings.lengths
+        if tokens is None:
+            return [otherwise] * len(lengths)
+        each = tokens if isinstance(tokens, list) else [tokens] * len(lengths)
+        return [number // length for number, length in zip(each, lengths, strict=True)]
+
+    def masked_share(self, share: float) -> float:
+        """The share of the tokens to predict when ``share`` of the run is over."""
+        start, end = self.settings.masked_share, self.settings.masked_share_end
+        return start if end is None else start + (end - start) * share
 
     def masked(
         self,
@@ -107,16 +117,22 @@ class Pretraining:
         length: int,
         rng: np.random.Generator,
         settings: PretrainingSettings | None = None,
+        share: float = 0.0,
     ) -> MaskedSequence:
-        """Draw instance ``index`` and its masks from ``rng``; ``settings`` stand in for those of the task."""
+        """Draw instance ``index`` and its masks from ``rng``, when ``share`` of the run is over.
+
+        ``settings`` stand in for those of the task, for a share of masks that stays.
+        """
         item = instances.instance(index, rng)
         most = self._most.get(length) if settings is None else None
-        settings = settings or self.settings
-        share, whole_word = settings.masked_share, settings.whole_word
-        most = most or masking.max_predictions(length, share)
+        masked_share = settings.masked_share if settings else self.masked_share(share)
+        whole_word = (settings or self.settings).whole_word
+        most = most or masking.max_predictions(length, masked_share)
         as_released = isinstance(instances, PaperPairs)
         vocabulary = self._released_vocabulary if as_released else self.vocabulary
-        ids, positions, originals = masking.mask(item.input_ids, vocabulary, share, most, whole_word, rng, as_released)
+        ids, positions, originals = masking.mask(
+            item.input_ids, vocabulary, masked_share, most, whole_word, rng, as_released
+        )
         return MaskedSequence(ids, item.token_type_ids, positions, originals, item.is_random_next)
 
     def heldout(self, corpus: Corpus) -> list[MaskedSequence]:
@@ -135,12 +151,18 @@ class Pretraining:
         """They are features already."""
         return examples
 
-    def collate(self, features: Sequence[MaskedSequence], length: int) -> Batch:
-        """Adds ``masked_positions`` and ``masked_labels`` ``(M,)``, M fixed by B and length, and ``is_random_next``."""
+    def collate(self, features: Sequence[MaskedSequence], length: int, share: float | None = None) -> Batch:
+        """Adds ``masked_positions`` and ``masked_labels`` ``(M,)``, M fixed by B and length, and ``is_random_next``.
+
+        With ``masked_share_end`` M follows ``share``, what is over of the run (None: held-out sequences), in four
+        steps. What fills up the list costs as much as a word to predict, and with 8,192 entries the head is near half
+        of the work of L2-H128: from 30 % down to 15 %, one length would waste 25 % of it, four waste 8 %. Each one more
+        is one more shape to compile.
+        """
         batch = pad(features, length, self._pad_id)
         if not self.settings.next_sentence and bool(batch["attention_mask"].all()):
             del batch["attention_mask"]  # full sequences: attention without a mask is faster
-        most = masking.max_predictions(length, max(self.settings.masked_share, _HELDOUT_SHARE))
+        most = masking.max_predictions(length, self._longest_share(share))
         positions = np.zeros((len(features), most), dtype=np.int64)
         labels = np.full((len(features), most), _NO_LABEL, dtype=np.int64)
         for row, item in enumerate(features):
@@ -151,6 +173,13 @@ class Pretraining:
         if self.settings.next_sentence:
             batch["is_random_next"] = torch.tensor([int(item.is_random_next) for item in features])
         return batch
+
+    def _longest_share(self, share: float | None) -> float:
+        """The highest share of masked tokens that a list must have room for."""
+        if share is None or self.settings.masked_share_end is None:
+            return max(self.settings.masked_share, _HELDOUT_SHARE)
+        begin = int(share * _LISTS) / _LISTS
+        return max(self.masked_share(begin), self.masked_share(begin + 1 / _LISTS))
 
     def counts(self, batch: Batch) -> dict[str, int]:
         """Masked tokens, and pairs."""
@@ -218,7 +247,7 @@ class PretrainingBatches:
         self._task, self._seed = task, seed
         self._micro_batch_tokens = micro_batch_tokens
         self._lengths = task.settings.lengths
-        self._batch_sizes = [task.batch_size(length, batch_size) for length in self._lengths]
+        self._batch_sizes = task.batch_sizes(batch_size)
         self._phases = [task.instances(corpus, length) for length in self._lengths]
         ends = [float(end) for end in np.cumsum(task.settings.length_shares)][:-1]  # the sum may be 0.9999999
         self._first_steps = [0, *(round(end * steps) if steps else 0 for end in ends)]
@@ -245,7 +274,7 @@ class PretrainingBatches:
         for row in range(batch_size):
             number = (step - self._first_steps[phase]) * batch_size + row
             index, rng = instances.draw(number, self._seed, phase)
-            features.append(self._task.masked(instances, index, length, rng))
+            features.append(self._task.masked(instances, index, length, rng, share=share))
         rows = max(1, self._micro_batch_tokens // length)
         parts = [features[start : start + rows] for start in range(0, len(features), rows)]
-        return [self._task.collate(part, length) for part in parts]
+        return [self._task.collate(part, length, share) for part in parts]

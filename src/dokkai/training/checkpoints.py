@@ -1,13 +1,13 @@
 """Checkpoints of a run: everything the next step depends on, written whole or not at all.
 
 ``checkpoints/step-00001000/`` holds ``model.safetensors`` (the same file as in the run directory),
-``optimizer.safetensors`` and ``state.json``, with checksums of both. Order, masks and dropout are functions of the seed
-and the step, so there is no other state.
+``optimizer.safetensors`` (the mean of the weights in it, if there is one) and ``state.json``, with checksums of both.
+Order, masks and dropout are functions of the seed and the step, so there is no other state.
 """
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from dokkai.training.muon import Muon
 _FOLDER = "checkpoints"
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "state.json"
+_AVERAGE = "average"
+_NONE: Mapping[str, Tensor] = {}
 _KINDS: dict[type[Optimizer], tuple[str, ...]] = {  # what an optimizer remembers of a parameter
     AdamW: ("step", "exp_avg", "exp_avg_sq"),
     BertAdam: ("step", "exp_avg", "exp_avg_sq"),
@@ -34,18 +36,25 @@ _KINDS: dict[type[Optimizer], tuple[str, ...]] = {  # what an optimizer remember
 
 
 def save_checkpoint(
-    run: Path, step: int, model: Model, optimizers: Sequence[Optimizer], state: dict[str, Any], keep: int
+    run: Path,
+    step: int,
+    model: Model,
+    optimizers: Sequence[Optimizer],
+    state: dict[str, Any],
+    keep: int,
+    average: Mapping[str, Tensor] = _NONE,
 ) -> None:
     """Write the checkpoint of ``step`` finished updates; then forget all but the last ``keep``.
 
     Those of later steps go too: they were damaged, or this one would not have been written. The weights must lie in
-    the run directory already (``Pipeline.save``); the checkpoint links to them.
+    the run directory already (``Pipeline.save``); the checkpoint links to them. ``average`` is kept beside them.
     """
     new = run / _FOLDER / f"step-{step:08d}"
     with replacing(new) as folder:
         folder.mkdir()
         _link(run / WEIGHTS, folder / WEIGHTS)
-        save_tensors(_optimizer_tensors(model, optimizers), folder / _OPTIMIZER)
+        means = {f"{name}.{_AVERAGE}": tensor.cpu() for name, tensor in average.items()}
+        save_tensors(_optimizer_tensors(model, optimizers) | means, folder / _OPTIMIZER)
         checksums = {name: checksum(folder / name) for name in (WEIGHTS, _OPTIMIZER)}
         write_json(folder / _STATE, state | {"step": step, "checksums": checksums})
     remove_unfinished(run / _FOLDER)
@@ -55,8 +64,10 @@ def save_checkpoint(
         remove(old)
 
 
-def load_checkpoint(run: Path, model: Model, optimizers: Sequence[Optimizer]) -> dict[str, Any] | None:
-    """Bring model and optimizers to the last readable checkpoint and return its state; None if there is none.
+def load_checkpoint(
+    run: Path, model: Model, optimizers: Sequence[Optimizer], average: Mapping[str, Tensor] = _NONE
+) -> dict[str, Any] | None:
+    """Bring model, optimizers and average to the last readable checkpoint and return its state; None if there is none.
 
     A damaged one is named and the one before it taken; UserError if there are some, but none can be read.
     """
@@ -66,7 +77,7 @@ def load_checkpoint(run: Path, model: Model, optimizers: Sequence[Optimizer]) ->
             state = _read_state(folder)
             weights = load_tensors(folder / WEIGHTS)
             moments = load_tensors(folder / _OPTIMIZER)
-            _restore(model, optimizers, weights, moments, folder)
+            _restore(model, optimizers, average, weights, moments, folder)
         except UserError as error:
             if folder == folders[0]:
                 raise UserError(f"{error}; no checkpoint is left to go on from: choose another --out") from error
@@ -95,6 +106,7 @@ def _read_state(folder: Path) -> dict[str, Any]:
 def _restore(
     model: Model,
     optimizers: Sequence[Optimizer],
+    average: Mapping[str, Tensor],
     weights: dict[str, Tensor],
     moments: dict[str, Tensor],
     folder: Path,
@@ -104,7 +116,8 @@ def _restore(
     if missing or any(state[name].shape != own[name].shape for name in state):
         raise UserError(f"{folder}: belongs to another model")
     kinds = {name: _KINDS[type(optimizer)] for name, _, optimizer in _parameters(model, optimizers)}
-    if {f"{name}.{kind}" for name in kinds for kind in kinds[name]} != set(moments):
+    wanted = {f"{name}.{kind}" for name in kinds for kind in kinds[name]}
+    if wanted | {f"{name}.{_AVERAGE}" for name in average} != set(moments):
         raise UserError(f"{folder / _OPTIMIZER}: belongs to another optimizer")
     for name, tensor in state.items():
         own[name].copy_(tensor)
@@ -112,6 +125,8 @@ def _restore(
         optimizer.state[parameter] = {
             kind: moments[f"{name}.{kind}"].to(parameter.device, copy=True) for kind in kinds[name]
         }
+    for name, tensor in average.items():
+        tensor.copy_(moments[f"{name}.{_AVERAGE}"])
 
 
 def _optimizer_tensors(model: Model, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:

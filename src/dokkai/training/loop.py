@@ -24,6 +24,7 @@ from dokkai.progress import Progress, say
 from dokkai.settings import TrainSettings
 from dokkai.tasks import Task
 from dokkai.tasks.base import Batch
+from dokkai.training.averaging import WeightAverage
 from dokkai.training.bert_adam import clip_gradients
 from dokkai.training.checkpoints import load_checkpoint, save_checkpoint
 from dokkai.training.memory import keep_freed_memory
@@ -56,15 +57,18 @@ def train(
     """Train ``pipeline.model`` over all updates; goes on from the last checkpoint in the run directory.
 
     An update is the gradient of the sum over losses of (sum over all micro-batches / count over all micro-batches), so
-    that accumulated and whole batches are equal. Returns the last evaluation. Raises Interrupted after SIGINT or
-    SIGTERM, with a checkpoint written.
+    that accumulated and whole batches are equal. With ``train.average`` the mean of the weights is the model at the
+    end; checkpoints, and the run directory till then, have the last weights. Returns the last evaluation. Raises
+    Interrupted after SIGINT or SIGTERM, with a checkpoint written.
     """
     keep_freed_memory()
     model, device = pipeline.model, pipeline.device
     length = RunLength(batches.steps or settings.budget_seconds, is_time=batches.steps is None)
     optimizers = create_optimizers(model, settings)
+    average = WeightAverage(model, settings.average) if settings.average else None
+    means = average.tensors if average else {}
     run.take()
-    state = load_checkpoint(run.path, model, optimizers) or {"step": 0, "tokens": 0, "seconds": 0.0}
+    state = load_checkpoint(run.path, model, optimizers, means) or {"step": 0, "tokens": 0, "seconds": 0.0}
     first = int(state["step"])
     if first:
         say(f"going on from {length.place(first, state['seconds'])}")
@@ -94,6 +98,8 @@ def train(
             model.zero_grad(set_to_none=True)
             meter.count(micro_batches, losses, norm)
             done = step + 1
+            if average:
+                average.update(done)
             before, begin = share, length.done(step, seconds)
             seconds = meter.clock.read()  # once an update: what is saved is what the end was decided by
             share = length.share(done, seconds)
@@ -103,23 +109,36 @@ def train(
             progress.advance(length.done(done, seconds) - begin, meter.note)
             if evaluate and (is_last or length.is_due(settings.evaluate_every, 10, done, before, share)):
                 with meter.clock.stopped():
-                    metrics = evaluate()
+                    metrics = _evaluate(evaluate, average)
                 progress.clear()
                 say(f"step {done}: " + " · ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
-                run.evaluated(done, metrics)
+                run.evaluated(done, metrics, seconds)
             is_due = time.monotonic() - saved > 60 * settings.save_minutes
             is_due |= settings.save_every > 0 and done % settings.save_every == 0
             is_stopping = stop()  # asked once: a signal during the saving ends the run after the next step
             if is_due or is_last or is_stopping:
                 meter.check(done)
                 pipeline.save(run.path)
-                save_checkpoint(run.path, done, model, optimizers, meter.state(seconds), settings.keep_checkpoints)
+                keep = settings.keep_checkpoints
+                save_checkpoint(run.path, done, model, optimizers, meter.state(seconds), keep, means)
                 saved = time.monotonic()
             if is_last:
                 break  # where a clock ends the run, more updates are prepared already
             if is_stopping:
                 raise Interrupted(f"stopped at {length.place(done, seconds)}; the same command goes on from there")
+    if average:
+        average.move_into_model()
+        pipeline.save(run.path)
     return metrics
+
+
+def _evaluate(evaluate: Callable[[], dict[str, float]], average: WeightAverage | None) -> dict[str, float]:
+    """The metrics of what will be the model; of the last weights too, under ``last/``, if that is a mean."""
+    own = evaluate()
+    if average is None:
+        return own
+    with average.in_model():
+        return evaluate() | {f"last/{name}": value for name, value in own.items()}
 
 
 class _Meter:

@@ -71,7 +71,8 @@ def pretrain(
         settings.train.seed,
     )
     tokens = settings.task.batch_tokens
-    size = f"{tokens:,} tokens" if tokens else f"{settings.train.batch_size} sequences"
+    numbers = ", ".join(f"{number:,}" for number in (tokens if isinstance(tokens, list) else [tokens or 0]))
+    size = f"{numbers} tokens" if tokens else f"{settings.train.batch_size} sequences"
     length = f"{batches.steps:,} steps" if batches.steps else f"{settings.train.budget} of steps"
     shape = f"{model.config.num_hidden_layers} layers of {model.config.hidden_size}"
     say(
@@ -91,11 +92,9 @@ def _num_steps(settings: TrainSettings, task: Pretraining, corpus: Corpus) -> in
     """Updates of a run: as set, or so many that their instances make ``epochs``, over all phases; None by a clock."""
     if settings.steps or settings.budget:
         return settings.steps
-    phases = zip(task.settings.lengths, task.settings.length_shares, strict=True)
-    epochs_per_step = sum(
-        share * task.batch_size(length, settings.batch_size) / len(task.instances(corpus, length))
-        for length, share in phases
-    )
+    sizes = task.batch_sizes(settings.batch_size)
+    phases = zip(task.settings.lengths, task.settings.length_shares, sizes, strict=True)
+    epochs_per_step = sum(share * size / len(task.instances(corpus, length)) for length, share, size in phases)
     return max(1, round(settings.epochs / epochs_per_step))
 
 

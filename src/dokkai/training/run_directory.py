@@ -121,9 +121,9 @@ class RunDirectory:
                 "from the last checkpoint"
             ) from error
 
-    def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write down an evaluation, and draw the curves."""
-        self.log(step, {f"heldout/{name}": value for name, value in metrics.items()})
+    def evaluated(self, step: int, metrics: Mapping[str, float], seconds: float = 0.0) -> None:
+        """Write down an evaluation after so many seconds of training, and draw the curves."""
+        self.log(step, {f"heldout/{name}": value for name, value in metrics.items()} | {"seconds": round(seconds, 3)})
         self._record["metrics"] = dict(metrics)
         write_json(self.path / _RUN, self._record)
         draw_curves(self.path)
