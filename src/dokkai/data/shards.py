@@ -179,9 +179,10 @@ class ShardWriter:
         """Go on after these finished shards, and with what waited for the next one."""
         self.names, self.counts = list(names), dict(counts)
         if pending is not None:
-            lengths = np.diff(pending.sentence_starts.astype(np.int64))
+            starts: NDArray[np.int64] = pending.sentence_starts.astype(np.int64)
+            lengths = starts[1:] - starts[:-1]
             for first, last in pairwise(pending.document_starts.tolist()):
-                begin, end = pending.sentence_starts[[first, last]].tolist()
+                begin, end = starts[[first, last]].tolist()
                 self.add(pending.tokens[begin:end], lengths[first:last])
 
     def _flush(self) -> None:
