@@ -118,8 +118,10 @@ def own_pass(directory: Path, questions: list, batch: int, device, precision: st
     from dokkai.training.bert_adam import clip_gradients
     from dokkai.training.finetune import FeatureBatches
     from dokkai.training.loop import _accumulate
+    from dokkai.training.memory import keep_freed_memory
     from dokkai.training.optimizer import create_optimizers
 
+    keep_freed_memory()
     task, features = own_features(directory, questions)
     values = {"learning_rate": RATE, "epsilon": EPSILON, "weight_decay": 0.0, "clip_norm": CLIP}
     settings = TrainSettings(**values, batch_size=batch, epochs=1000.0)

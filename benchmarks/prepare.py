@@ -132,7 +132,7 @@ def measure(side: str, text: Path, args: argparse.Namespace) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--megabytes", type=int, default=40, help="of text in the runs side by side")
+    parser.add_argument("--megabytes", type=int, default=60, help="of text in the runs side by side")
     parser.add_argument("--memory", type=int, default=300, help="megabytes of text for dokkai's memory; 0: none")
     parser.add_argument("--large", action="store_true", help="also 1,200 MB by dokkai, and 300 MB by the peer")
     parser.add_argument("--processes", type=int, default=os.cpu_count())

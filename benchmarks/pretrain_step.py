@@ -124,14 +124,17 @@ def dokkai_update(directory: Path, task, batches: list[dict], dropout: float, co
     from dokkai.settings import TrainSettings
     from dokkai.training.bert_adam import clip_gradients
     from dokkai.training.loop import _accumulate, _compiled
+    from dokkai.training.memory import keep_freed_memory
     from dokkai.training.optimizer import create_optimizers
+    from dokkai.training.schedule import RunLength
 
+    keep_freed_memory()
     values = {"learning_rate": RATE, "weight_decay": DECAY, "beta2": BETA2, "epsilon": EPSILON, "clip_norm": CLIP}
     settings = TrainSettings(**values, compile="on" if compiled else "off")
     model, _ = load_model(directory, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
     model.to(device).train()
     optimizers = create_optimizers(model, settings)
-    forward = _compiled(model, task, settings, 1_000_000, device)
+    forward = _compiled(model, task, settings, RunLength(1_000_000, is_time=False), device)
 
     def update(number: int):
         losses = _accumulate(forward, task, [batches[number % len(batches)]], device, precision)

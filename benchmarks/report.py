@@ -92,10 +92,28 @@ def opening(runs: list[dict]) -> str:
     return table([*head, "peak MB", "of it after the imports MB", "repetitions"], rows)
 
 
+def compare(result: dict) -> str:
+    """Sides of one measurement: medians, how many times as much the first side does, and the repetitions."""
+    value, unit = result["compare"]["value"], result["compare"]["unit"]
+    sides: dict[str, list[float]] = {}
+    for run in result["runs"]:
+        sides.setdefault(run["side"], []).append(run[value])
+    middle = {side: statistics.median(values) for side, values in sides.items()}
+    first = next(iter(middle.values()))
+    rows = [
+        [side, f"{middle[side]:,.4g}", f"{first / middle[side]:.2f}", ", ".join(f"{x:,.4g}" for x in values)]
+        for side, values in sides.items()
+    ]
+    return table(["", f"median {unit}", f"{next(iter(sides))} is × this", "repetitions"], rows)
+
+
 def render(name: str) -> str:
-    """The table called ``FILE:KIND`` (curve, opening, scores, screens, trials), or ``FILE:curve:RUN``."""
+    """The table called ``FILE:KIND`` (compare, curve, opening, scores, screens, trials), or ``FILE:curve:RUN``."""
     file, kind, *run = name.split(":")
-    runs = json.loads((ROOT / "benchmarks" / "results" / f"{file}.json").read_text())["runs"]
+    result = json.loads((ROOT / "benchmarks" / "results" / f"{file}.json").read_text())
+    runs = result["runs"]
+    if kind == "compare":
+        return compare(result)
     if kind == "opening":
         return opening(runs)
     if run:
