@@ -50,6 +50,7 @@ SPLITS = ("train", "heldout")
 _MAGIC = b"DOKKAI"
 _PREFIX = len(_MAGIC) + 2 + 4
 _RESERVED = 40_000_000  # tokens that a writer has room for at once; it grows when they are more
+_COUNTED = 4_000_000  # tokens counted at a time: they are copied as int64
 _ALIGN = 64  # bytes: one cache line, and any element size
 
 
@@ -339,6 +340,14 @@ class Corpus:
         shard, base = self.shards[index], self._firsts[index]
         view: NDArray[Any] = shard.tokens[shard.sentence_starts[first - base] : shard.sentence_starts[last - base]]
         return view
+
+    def token_counts(self, vocab_size: int) -> NDArray[np.int64]:
+        """How often each token occurs: ``(vocab_size,)``."""
+        counts = np.zeros(vocab_size, dtype=np.int64)
+        for shard in self.shards:
+            for start in range(0, len(shard.tokens), _COUNTED):
+                counts += np.bincount(shard.tokens[start : start + _COUNTED], minlength=vocab_size)
+        return counts
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (type(self), self.directory, self.split, self.fingerprint)
