@@ -19,9 +19,10 @@ class Letters:
     def __init__(self):
         self.longest = 0
 
-    def token_ids_batch(self, texts):
+    def flat_ids(self, texts):
         self.longest = max(self.longest, *map(len, texts))
-        return [[ord(letter) for letter in text if letter.isascii() and letter.islower()] for text in texts]
+        ids = [[ord(letter) for letter in text if letter.isascii() and letter.islower()] for text in texts]
+        return np.array(sum(ids, []), dtype=np.int64), np.array(list(map(len, ids)), dtype=np.int64)
 
 
 def test_sentences_of_a_line():

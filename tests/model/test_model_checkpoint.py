@@ -108,7 +108,7 @@ def test_a_report_of_one_side():
 def test_changes_override_the_file(saved):
     model, _ = load_model(saved, hidden_dropout_prob=0.3, hidden_act="relu")
     assert (model.config.hidden_dropout_prob, model.config.hidden_act) == (0.3, "relu")
-    assert model.encoder.layers[0].dropout.p == 0.3
+    assert model.encoder.layers[0].dropout.prob == 0.3
     with pytest.raises(TypeError, match="hidden_droput_prob"):
         load_model(saved, hidden_droput_prob=0.3)
 
