@@ -22,7 +22,9 @@ class Letters:
     def flat_ids(self, texts):
         self.longest = max(self.longest, *map(len, texts))
         ids = [[ord(letter) for letter in text if letter.isascii() and letter.islower()] for text in texts]
-        return np.array(sum(ids, []), dtype=np.int64), np.array(list(map(len, ids)), dtype=np.int64)
+        return np.array([token for part in ids for token in part], dtype=np.int64), np.array(
+            list(map(len, ids)), dtype=np.int64
+        )
 
 
 def test_sentences_of_a_line():
