@@ -227,9 +227,7 @@ def equal_updates(args: argparse.Namespace, directory: str) -> dict:
 def measure(args: argparse.Namespace, directory: str, dropout: float, places: int) -> list[dict]:
     """All sides at this dropout, in turn."""
     chosen = {f"{side} {batch}": (side, batch) for batch in args.batches for side in args.sides}
-    chosen |= {
-        f"{side} {batch}": (side, batch) for batch in args.own_batches for side in SIDES[3:] if side in args.sides
-    }
+    chosen |= {f"{SIDES[3]} {batch}": (SIDES[3], batch) for batch in args.own_batches}
     workers: dict[str, Worker] = {}
     try:
         for name, (side, batch) in chosen.items():
@@ -274,7 +272,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--shape", default="L6-H384")
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--batches", type=int, nargs="+", help="sequences per update (default 32; 8 from H768 on)")
-    parser.add_argument("--own-batches", type=int, nargs="*", help="more of them, for dokkai (default: twice as many)")
+    parser.add_argument("--own-batches", type=int, nargs="*", help="more, for dokkai eager (default: twice as many)")
     parser.add_argument("--dropouts", type=float, nargs="+", default=[0.1, 0.0])
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--repetitions", type=int, default=3)

@@ -80,6 +80,43 @@ def screens(runs: list[dict]) -> str:
     return table(head, rows)
 
 
+def variants(runs: list[dict]) -> str:
+    """Short pre-trainings that differ in one thing each from the first of them."""
+    base = _flat(runs[0]["settings"])
+    rows = []
+    for run in runs:
+        own = _flat(run["settings"])
+        changes = ", ".join(f"{name.split('.')[1]}={own[name]}" for name in own if own[name] != base.get(name))
+        last, seen = run["heldout"][-1], run["training"][-1]
+        cells = [run["run"], changes or "the base", f"{last['step']:,}", f"{seen['tokens'] / 1e6:.2f}M"]
+        rows.append([*cells, f"{last['heldout/masked_lm_loss']:.3f}", f"{last['heldout/masked_lm_accuracy']:.3f}"])
+    return table(["run", "what differs", "steps", "tokens", "held-out loss", "accuracy"], rows)
+
+
+def _flat(settings: dict) -> dict:
+    return {
+        f"{section}.{key}": value for section in ("model", "task", "train") for key, value in settings[section].items()
+    }
+
+
+def updates(result: dict) -> str:
+    """Updates of a pre-training beside the peer's."""
+    rows = [
+        [
+            key.replace(", dropout", " · dropout").split(", batch")[0],
+            key.split("batch ")[1].split(",")[0],
+            key.rsplit(" ", 1)[1],
+            f"{item['tokens_per_second']:,.0f}",
+            f"{item['own_share']:.0%}",
+            f"{item['peak_mb']:,.0f}",
+        ]
+        for key, item in result["medians"].items()
+    ]
+    head = ["", "batch", "dropout", "tokens/s", "of the matrix rate, by its own FLOPs", "peak MB"]
+    ratios = [[name, f"{value:.2f}"] for name, value in result["times_faster"].items()]
+    return table(head, rows) + "\n\n" + table(["", "times the tokens/s"], ratios)
+
+
 def opening(runs: list[dict]) -> str:
     """Time and memory of opening a checkpoint and using it once, medians of fresh processes."""
     rows = []
@@ -108,12 +145,14 @@ def compare(result: dict) -> str:
 
 
 def render(name: str) -> str:
-    """The table called ``FILE:KIND`` (compare, curve, opening, scores, screens, trials), or ``FILE:curve:RUN``."""
+    """The table called ``FILE:KIND`` (compare, curve, opening, scores, screens, trials, updates, variants), or ``FILE:curve:RUN``."""
     file, kind, *run = name.split(":")
     result = json.loads((ROOT / "benchmarks" / "results" / f"{file}.json").read_text())
     runs = result["runs"]
     if kind == "compare":
         return compare(result)
+    if kind == "updates":
+        return updates(result)
     if kind == "opening":
         return opening(runs)
     if run:
@@ -123,7 +162,7 @@ def render(name: str) -> str:
         return curve(pretrained[0])
     if kind == "scores":
         return scores([run for run in runs if run["command"] == "finetune"])
-    return {"screens": screens, "trials": trials}[kind](pretrained)
+    return {"screens": screens, "trials": trials, "variants": variants}[kind](pretrained)
 
 
 def fill(page: str) -> str:

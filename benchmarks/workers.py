@@ -1,6 +1,5 @@
 """Sides that live in processes of their own: started and warmed up once, then asked in turn while the others sleep."""
 
-import ctypes
 import json
 import os
 import resource
@@ -44,8 +43,6 @@ class Clock:
             self._answer({"rounds": self._rounds, "seconds": seconds, "cpu_seconds": cpu, "peak_mb": peak})
 
     def _answer(self, values: dict) -> None:
-        if sys.platform == "linux":
-            ctypes.CDLL(None).malloc_trim(0)  # so that those who sleep leave the memory to the others
         print(json.dumps(values), file=self._answers, flush=True)
         line = sys.stdin.readline()
         if not line.strip():
