@@ -137,9 +137,9 @@ def bar_plot(path: Path, title: str, unit: str, sides: Mapping[str, Sequence[flo
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 0.9 + 0.55 * len(sides)), layout="constrained")
-    for row, values in enumerate(sides.values()):
+    for row, (label, values) in enumerate(sides.items()):
         middle = statistics.median(values)
-        axes.barh(row, middle, color="#4c78a8" if row == 0 else "#bab0ac", height=0.6)
+        axes.barh(row, middle, color="#4c78a8" if "dokkai" in label else "#bab0ac", height=0.6)
         axes.plot(values, [row] * len(values), ".", color="black", markersize=4)
         axes.annotate(f"{middle:,.4g}", (max(middle, *values), row), (6, 0), textcoords="offset points", va="center")
     axes.set_yticks(range(len(sides)), list(sides))

@@ -34,7 +34,7 @@ RATE, BETA2, EPSILON, DECAY, CLIP = 1e-4, 0.999, 1e-6, 0.01, 1.0
 LIMIT = 0.01  # largest relative difference of the losses
 
 
-def make(directory: Path, shape: str, length: int) -> None:
+def make(directory: Path, shape: str, length: int, model_type: str = "bert") -> None:
     """A vocabulary, and a model with random weights as dokkai saves it."""
     from dokkai.model.checkpoint import save_model
     from dokkai.model.config import shape_config
@@ -42,7 +42,9 @@ def make(directory: Path, shape: str, length: int) -> None:
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(VOCABULARY - 5))]
     (directory / "vocab.txt").write_text("\n".join(words) + "\n")
-    save_model(Model(shape_config(shape, vocab_size=VOCABULARY), ("masked_lm",), seed=1), directory)
+    save_model(
+        Model(shape_config(shape, vocab_size=VOCABULARY, model_type=model_type), ("masked_lm",), seed=1), directory
+    )
 
 
 def make_task(directory: Path):

@@ -145,7 +145,7 @@ def compare(result: dict) -> str:
 
 
 def render(name: str) -> str:
-    """The table called ``FILE:KIND`` (compare, curve, opening, scores, screens, trials, updates, variants), or ``FILE:curve:RUN``."""
+    """The table called ``FILE:KIND``, or ``FILE:curve:RUN``; kinds are the functions above."""
     file, kind, *run = name.split(":")
     result = json.loads((ROOT / "benchmarks" / "results" / f"{file}.json").read_text())
     runs = result["runs"]

@@ -1,0 +1,46 @@
+"""The modern face from pre-training to fine-tuning, and what ``transformers`` makes of its directories."""
+
+import pytest
+import torch
+from transformers import AutoModelForMaskedLM, AutoModelForQuestionAnswering, AutoTokenizer
+
+import dokkai
+from dokkai.errors import UserError
+
+MODERN = ["model.model_type=modernbert", "task.next_sentence=false", "model.frequency_bias=true", "model.shape=L3-H64"]
+TEXT = "The lighthouse was built in [MASK] years."
+
+
+@pytest.fixture(scope="module")
+def run(prepared, tmp_path_factory):
+    out = tmp_path_factory.mktemp("modern") / "run"
+    dokkai.pretrain("demo-pretrain", prepared, out, [*MODERN, "train.steps=2"], device="cpu")
+    return out
+
+
+def test_transformers_opens_it_with_its_tokenizer(run):
+    """The same likeliest words with the same probabilities."""
+    inputs = AutoTokenizer.from_pretrained(run)(TEXT, return_tensors="pt")
+    inputs.pop("token_type_ids", None)  # their ModernBERT does not take them
+    with torch.inference_mode():
+        logits = AutoModelForMaskedLM.from_pretrained(run).eval()(**inputs).logits
+    pipeline = dokkai.load(run, "cpu")
+    place = inputs["input_ids"][0].tolist().index(pipeline.tokenizer.mask_id)
+    wanted = logits[0, place].softmax(-1).topk(5)
+    (found,) = pipeline.fill_mask(TEXT)
+    assert [word for word, _ in found] == [pipeline.tokenizer.token(int(i)) for i in wanted.indices]
+    torch.testing.assert_close(torch.tensor([share for _, share in found]), wanted.values)
+
+
+def test_it_is_fine_tuned_like_any_other(run, examples, tmp_path):
+    out = tmp_path / "reader"
+    dokkai.finetune("demo-questions", run, examples / "train.json", out, None, ["train.steps=1"], device="cpu")
+    theirs = AutoModelForQuestionAnswering.from_pretrained(out)
+    assert type(theirs).__name__ == "ModernBertForQuestionAnswering"
+    answer = dokkai.load(out, "cpu").ask("Who built it?", "John Smeaton built the lighthouse.")
+    assert 0 <= answer.confidence <= 1
+
+
+def test_pairs_are_not_for_it(prepared, tmp_path):
+    with pytest.raises(UserError, match=r"no next-sentence task; set task\.next_sentence=false"):
+        dokkai.pretrain("demo-pretrain", prepared, tmp_path / "run", [MODERN[0]], device="cpu")
