@@ -125,7 +125,7 @@ def own_pass(directory: Path, questions: list, batch: int, device, precision: st
     task, features = own_features(directory, questions)
     values = {"learning_rate": RATE, "epsilon": EPSILON, "weight_decay": 0.0, "clip_norm": CLIP}
     settings = TrainSettings(**values, batch_size=batch, epochs=1000.0)
-    batches = FeatureBatches(task, features, settings)
+    batches = FeatureBatches(task, features, settings, device)
     per_pass = -(-len(features) // batch)
     model, _ = load_model(directory)
     model.to(device).train()
@@ -335,7 +335,7 @@ def spread(args: argparse.Namespace) -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", default="L6-H384")
-    parser.add_argument("--questions", type=int, help="to train on (default 96; with --spread 3,000)")
+    parser.add_argument("--questions", type=int, help="to train on (default 160; with --spread 3,000)")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -349,7 +349,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    args.questions = args.questions or (3000 if args.spread else 96)
+    args.questions = args.questions or (3000 if args.spread else 160)
     return args
 
 

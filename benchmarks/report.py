@@ -129,19 +129,35 @@ def opening(runs: list[dict]) -> str:
     return table([*head, "peak MB", "of it after the imports MB", "repetitions"], rows)
 
 
-def compare(result: dict) -> str:
-    """Sides of one measurement: medians, how many times as much the first side does, and the repetitions."""
-    value, unit = result["compare"]["value"], result["compare"]["unit"]
+def compare(result: dict, value: str = "", unit: str = "") -> str:
+    """Sides of one measurement: medians, how many times as much dokkai does as each, and the repetitions."""
+    value, unit = value or result["compare"]["value"], unit or result["compare"]["unit"]
     sides: dict[str, list[float]] = {}
     for run in result["runs"]:
         sides.setdefault(run["side"], []).append(run[value])
     middle = {side: statistics.median(values) for side, values in sides.items()}
-    first = next(iter(middle.values()))
+    own = next(side for side in sides if side.startswith(("dokkai", "as it is")))
     rows = [
-        [side, f"{middle[side]:,.4g}", f"{first / middle[side]:.2f}", ", ".join(f"{x:,.4g}" for x in values)]
+        [side, f"{middle[side]:,.4g}", f"{middle[own] / middle[side]:.2f}", ", ".join(f"{x:,.4g}" for x in values)]
         for side, values in sides.items()
     ]
-    return table(["", f"median {unit}", f"{next(iter(sides))} is × this", "repetitions"], rows)
+    return table(["", f"median {unit}", f"{own} is × this", "repetitions"], rows)
+
+
+def questions(result: dict) -> str:
+    """Fine-tuning beside the peer's."""
+    return compare(result, "questions_per_second", "questions/s")
+
+
+def race(result: dict) -> str:
+    """When each curve reached the target, and where it ended."""
+    rows = []
+    for run in result["runs"]:
+        last, found = run["curve"][-1], run["seconds_to_target"]
+        clock = last.get("cpu_seconds", last["seconds"])
+        cells = [run["run"], f"{last['step']:,}", f"{clock / 60:.1f}", f"{last['heldout_loss']:.3f}"]
+        rows.append([*cells, "not reached" if found is None else f"{found / 60:.1f}"])
+    return table(["run", "steps", "minutes", "last held-out loss", f"minutes to {result['target']:.3f}"], rows)
 
 
 def render(name: str) -> str:
@@ -149,10 +165,8 @@ def render(name: str) -> str:
     file, kind, *run = name.split(":")
     result = json.loads((ROOT / "benchmarks" / "results" / f"{file}.json").read_text())
     runs = result["runs"]
-    if kind == "compare":
-        return compare(result)
-    if kind == "updates":
-        return updates(result)
+    if kind in ("compare", "questions", "race", "updates"):
+        return {"compare": compare, "questions": questions, "race": race, "updates": updates}[kind](result)
     if kind == "opening":
         return opening(runs)
     if run:

@@ -81,6 +81,11 @@ def test_static_instances_must_fit(overrides: list[str], message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_modern_encoder_has_no_positions_to_start() -> None:
+    with pytest.raises(UserError, match=r"model\.sinusoidal_positions starts learned positions; a modernbert has none"):
+        load_settings("mini-en", ["model.model_type=modernbert"])
+
+
 TIMES = {"2h": 7200, "90m": 5400, "45s": 45, "1h30m": 5400, "1h1s": 3601, "120s": 120}
 
 

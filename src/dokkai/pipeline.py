@@ -37,8 +37,8 @@ POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 _ONE_LABEL = "single_label_classification"  # transformers' word
 _BATCH_TOKENS = 8192  # of one forward pass, padding included
-_CPU_BATCH_TOKENS = 2048  # the same on a CPU: its caches hold more of it
-_PADDING = 8  # lengths are rounded up to a multiple of this: even shapes, little waste
+CPU_BATCH_TOKENS = 2048  # the same on a CPU: its caches hold more of it
+PADDING = 8  # lengths are rounded up to a multiple of this: even shapes, little waste
 _SPARE_ROWS = 128  # a vocabulary may be padded up to a round number of embedding rows
 
 
@@ -312,11 +312,11 @@ def _guess_task(model: Model, tokenizer: Tokenizer, path: Path) -> Task | None:
 
 def _batches(lengths: Sequence[int], device: torch.device) -> Iterator[tuple[list[int], int]]:
     """Indices of near-equal length, longest first, and the padded length of each batch."""
-    most = _CPU_BATCH_TOKENS if device.type == "cpu" else _BATCH_TOKENS
+    most = CPU_BATCH_TOKENS if device.type == "cpu" else _BATCH_TOKENS
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     start = 0
     while start < len(order):
-        length = -(-lengths[order[start]] // _PADDING) * _PADDING
+        length = -(-lengths[order[start]] // PADDING) * PADDING
         rows = max(1, most // length)
         yield order[start : start + rows], length
         start += rows

@@ -80,6 +80,12 @@ class ModelSettings(_Section):
     hidden_dropout_prob: float | None = Field(None, ge=0, lt=1, description="dropout after sub-layers; unset: 0.1")
     attention_probs_dropout_prob: float | None = Field(None, ge=0, lt=1, description="dropout in attention; unset: 0.1")
 
+    @model_validator(mode="after")
+    def _face(self) -> Self:
+        if self.model_type == "modernbert" and self.sinusoidal_positions:
+            raise ValueError("model.sinusoidal_positions starts learned positions; a modernbert has none: leave it out")
+        return self
+
     def changes(self) -> dict[str, Any]:
         """The fields of ``config.json`` that are set."""
         values = self.model_dump(exclude={"shape", "frequency_bias", "sinusoidal_positions"})
@@ -364,7 +370,7 @@ def _explain(error: ValidationError, values: dict[str, Any]) -> str:
         found = "task.kind is not set" if kind is None else f"unknown task.kind {_toml(kind)}"
         return f"{found}{did_you_mean(str(kind), kinds)}"
     message = first["msg"].removeprefix("Value error, ")
-    if name in ("", "task", "train"):
+    if name in ("", "model", "task", "train"):
         return message
     return f"{name} = {_toml(first['input'])}: {message[0].lower()}{message[1:]}"
 

@@ -218,6 +218,11 @@ def test_numbers_that_make_no_encoder(changes, match):
         ModelConfig(**(MODERN | changes))
 
 
+def test_its_settings_are_for_nothing_else():
+    with one_line_error("local_attention is for model_type 'modernbert'; set model.model_type=modernbert"):
+        shape_config("tiny", local_attention=16)
+
+
 def test_rotary_positions_are_for_the_modern_face():
     with one_line_error("'rotary' is not supported; there is: absolute, relative_key, relative_key_query"):
         ModelConfig(**(TINY | {"position_embedding_type": "rotary"}))

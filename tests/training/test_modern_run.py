@@ -7,7 +7,8 @@ from transformers import AutoModelForMaskedLM, AutoModelForQuestionAnswering, Au
 import dokkai
 from dokkai.errors import UserError
 
-MODERN = ["model.model_type=modernbert", "task.next_sentence=false", "model.frequency_bias=true", "model.shape=L3-H64"]
+KIND = ["model.model_type=modernbert", "model.sinusoidal_positions=false"]
+MODERN = [*KIND, "task.next_sentence=false", "model.frequency_bias=true", "model.shape=L3-H64"]
 TEXT = "The lighthouse was built in [MASK] years."
 
 
@@ -43,4 +44,18 @@ def test_it_is_fine_tuned_like_any_other(run, examples, tmp_path):
 
 def test_pairs_are_not_for_it(prepared, tmp_path):
     with pytest.raises(UserError, match=r"no next-sentence task; set task\.next_sentence=false"):
-        dokkai.pretrain("demo-pretrain", prepared, tmp_path / "run", [MODERN[0]], device="cpu")
+        dokkai.pretrain("demo-pretrain", prepared, tmp_path / "run", KIND, device="cpu")
+
+
+def test_a_run_goes_on_from_weights_of_its_own_kind(run, prepared, tmp_path):
+    overrides = ["task.next_sentence=false", "model.sinusoidal_positions=false", "train.steps=1"]
+    more = dokkai.pretrain("demo-pretrain", prepared, tmp_path / "more", overrides, init=run, device="cpu")
+    assert more.model.config.is_modern
+    dokkai.pretrain("demo-pretrain", prepared, tmp_path / "old", [*overrides, "model.shape=tiny"], device="cpu")
+    with pytest.raises(UserError, match=r"old: is a bert, but model.model_type is modernbert; take another recipe"):
+        dokkai.pretrain("demo-pretrain", prepared, tmp_path / "new", MODERN, init=tmp_path / "old", device="cpu")
+
+
+def test_fine_tuning_keeps_the_kind_of_its_model(run, examples, tmp_path):
+    with pytest.raises(UserError, match=r"model.model_type cannot be set here: it is that of the model under --from"):
+        dokkai.finetune("demo-questions", run, examples / "train.json", tmp_path / "out", None, KIND[:1])

@@ -51,6 +51,7 @@ _MODERN_FIXED = (
     "type_vocab_size",
     "model_type",
 )  # always the same there, so not in the file
+_MODERN_ONLY = ("global_attn_every_n_layers", "local_attention", "global_rope_theta", "local_rope_theta")
 _ROUND = 64  # feed-forwards of ModernBERT are rounded to a multiple of it
 
 
@@ -132,8 +133,7 @@ class ModelConfig:
         """Every field by name, as in ``config.json``."""
         values = asdict(self)
         if not self.is_modern:
-            only_modern = ("global_attn_every_n_layers", "local_attention", "global_rope_theta", "local_rope_theta")
-            return {name: value for name, value in values.items() if name not in (*only_modern, "classifier_pooling")}
+            return {name: value for name, value in values.items() if name not in (*_MODERN_ONLY, "classifier_pooling")}
         out = {_MODERN_NAMES.get(name, name): value for name, value in values.items() if name not in _MODERN_FIXED}
         # Its class gives ids of its own vocabulary to what is left out.
         ids = dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"))
@@ -241,6 +241,8 @@ def shape_config(shape: str, **changes: Any) -> ModelConfig:
         values["intermediate_size"] = max(1, round(8 / 3 * hidden / _ROUND)) * _ROUND
         values |= {"position_embedding_type": "rotary", "layer_norm_eps": 1e-5}
         values |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    elif name := next((name for name in _MODERN_ONLY if name in changes), None):
+        raise UserError(f"{name} is for model_type 'modernbert'; set model.model_type=modernbert, or leave it out")
     return ModelConfig(**(values | changes))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from dokkai.data.order import group_by_length, split_by_tokens
 from dokkai.errors import UserError
@@ -14,7 +15,7 @@ from dokkai.model.checkpoint import load_model
 from dokkai.model.device import choose_device, choose_precision
 from dokkai.model.heads import Model
 from dokkai.model.initialization import start_positions_as_waves
-from dokkai.pipeline import Pipeline, check_length, check_origin, load
+from dokkai.pipeline import CPU_BATCH_TOKENS, PADDING, Pipeline, check_length, check_origin, load
 from dokkai.progress import say
 from dokkai.settings import ClassificationSettings, PretrainingSettings, TrainSettings, load_settings
 from dokkai.tasks import Task, create_task
@@ -22,8 +23,6 @@ from dokkai.tasks.base import Batch
 from dokkai.tokenization import load_tokenizer
 from dokkai.training.loop import train
 from dokkai.training.run_directory import RunDirectory
-
-_PADDING = 32  # lengths are rounded up to a multiple of this
 
 
 def finetune(
@@ -45,8 +44,9 @@ def finetune(
     settings = load_settings(recipe, overrides)
     if isinstance(settings.task, PretrainingSettings):
         raise UserError(f"recipe '{recipe}' is for pre-training; use `dokkai pretrain`")
-    if "shape" in settings.model.model_fields_set:
-        raise UserError("model.shape cannot be set here: the shape is that of the model under --from; leave it away")
+    for name in ("shape", "model_type"):
+        if name in settings.model.model_fields_set:
+            raise UserError(f"model.{name} cannot be set here: it is that of the model under --from; leave it away")
     if settings.model.sinusoidal_positions and not random_weights:
         raise UserError("model.sinusoidal_positions is for random weights; the model under --from has its positions")
     origin, out = resolve(start), Path(out)
@@ -75,7 +75,7 @@ def finetune(
     if run.is_finished:
         say(f"{out}: this run is finished already")
         return load(out, device)
-    batches = FeatureBatches(task, task.encode(examples, training=True), settings.train)
+    batches = FeatureBatches(task, task.encode(examples, training=True), settings.train, chosen)
     say(f"from {Path(start)}: " + ("random weights" if random_weights else str(report) or "all weights"))
     length = f"{batches.steps:,} steps" if batches.steps else f"for {settings.train.budget}"
     say(f"fine-tuning on {len(examples):,} examples ({batches.num_features:,} sequences), {length}")
@@ -95,10 +95,14 @@ def _checksum(path: str | Path | None) -> int | None:
 class FeatureBatches:
     """The updates of a fine-tuning by number: features of near-equal length, padded little."""
 
-    def __init__(self, task: Task, features: Sequence[Any], settings: TrainSettings) -> None:
+    def __init__(
+        self, task: Task, features: Sequence[Any], settings: TrainSettings, device: torch.device | None = None
+    ) -> None:
         self._task, self._features, self._settings = task, features, settings
+        is_cpu = device is not None and device.type == "cpu"  # smaller parts of a batch: less padding, and they fit
+        self._micro_batch_tokens = min(settings.micro_batch_tokens, CPU_BATCH_TOKENS if is_cpu else 1 << 62)
         self._lengths = np.array([len(item.input_ids) for item in features])
-        self._padded = -(-self._lengths // _PADDING) * _PADDING
+        self._padded = -(-self._lengths // PADDING) * PADDING
         self._per_epoch = -(-len(features) // settings.batch_size)
         steps = settings.steps or max(1, round(settings.epochs * self._per_epoch))
         self.steps = None if settings.budget else steps
@@ -122,7 +126,7 @@ class FeatureBatches:
         if epoch not in self._order:
             batches = group_by_length(self._lengths, self._settings.batch_size, self._settings.seed, epoch)
             self._order = {epoch: batches}
-        parts = split_by_tokens(self._padded, self._order[epoch][place], self._settings.micro_batch_tokens)
+        parts = split_by_tokens(self._padded, self._order[epoch][place], self._micro_batch_tokens)
         longest = max(getattr(self._task.settings, "max_length", 0), 1)
         return [
             self._task.collate([self._features[i] for i in part], min(int(self._padded[part].max()), longest))

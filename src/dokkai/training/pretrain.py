@@ -115,6 +115,12 @@ def _create_model(settings: Settings, task: Pretraining, corpus: Corpus, vocab_s
         if settings.model.frequency_bias:
             start_at_frequencies(model.heads["masked_lm"].get_parameter("bias"), corpus.token_counts(vocab_size))
         return model
-    model, report = load_model(init, task.heads, seed=settings.train.seed, **settings.model.changes())
+    changes = settings.model.changes()
+    wanted = changes.pop("model_type", None)
+    model, report = load_model(init, task.heads, seed=settings.train.seed, **changes)
+    if wanted not in (None, model.config.model_type):
+        raise UserError(
+            f"{init}: is a {model.config.model_type}, but model.model_type is {wanted}; take another recipe"
+        )
     say(f"starting from {init}" + (f" ({report})" if str(report) else ""))
     return model
