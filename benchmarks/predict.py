@@ -1,10 +1,10 @@
-"""`dokkai predict` beside transformers: python benchmarks/predict.py -> results/predict-{texts,questions}.json
+"""`dokkai predict` beside transformers: python benchmarks/predict.py -> results/predict-{texts,questions}-SHAPE.json
 
 A model with random weights is saved by dokkai; both sides open that directory, read the same JSON lines and write JSON
 lines. *texts*: labels for texts of mixed lengths; the peer is the text-classification pipeline. *questions*: SQuAD with
 windows up to 384; transformers 5 has no pipeline for it any more, so the peer is a plain loop: the fast tokenizer with
-overlapping windows, batches padded to their longest, the n best spans as in its question-answering script. Which of the
-batch sizes 1, 8 and 32 suits the peer is tried first. "sorted" is the peer with records sorted by length beforehand,
+overlapping windows, batches padded to their longest, the n best spans as in its question-answering script. The
+peer is given batches of 1, 8 and 32. "sorted" is the peer with records sorted by length beforehand,
 which nothing in it does by itself. Seconds are those from the loaded model to the last line; starting is apart.
 """
 
@@ -20,7 +20,6 @@ from pathlib import Path
 
 from measuring import PICTURES, RESULTS, alternate, bar_plot, environment, medians, versions, write_result
 
-SHAPE = "L6-H384"
 LENGTH, OVERLAP = 384, 128
 STRIDE = 237  # between window starts: 384, less 3 special tokens, 16 of the question and the overlap of 128
 LABELS = ("one", "two", "three", "four")
@@ -28,7 +27,7 @@ BATCHES = (1, 8, 32)
 BEST, LONGEST = 20, 30  # answers kept, tokens of an answer
 
 
-def make(task: str, folder: Path, vocabulary: Path, data: Path, number: int) -> None:
+def make(task: str, folder: Path, shape: str, vocabulary: Path, data: Path, number: int) -> None:
     """A model and a file of records."""
     import torch
 
@@ -44,7 +43,7 @@ def make(task: str, folder: Path, vocabulary: Path, data: Path, number: int) -> 
         made = create_task(ClassificationSettings(max_length=LENGTH), tokenizer, LABELS)
     else:
         made = create_task(QuestionAnsweringSettings(max_length=LENGTH, stride=STRIDE), tokenizer)
-    config = shape_config(SHAPE, vocab_size=tokenizer.vocab_size, initializer_range=0.05)
+    config = shape_config(shape, vocab_size=tokenizer.vocab_size, initializer_range=0.05)
     model = Model(config, made.heads, num_labels=len(LABELS), seed=1)
     Pipeline(model, tokenizer, made, torch.device("cpu")).save(folder / "model")
     articles = json.loads(lzma.decompress(data.read_bytes()))["data"]
@@ -192,11 +191,9 @@ def measure_task(task: str, args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         own = [sys.executable, __file__, "--folder", name, "--task", task, "--records", str(args.records)]
+        own += ["--shape", args.shape]
         places = ["--vocabulary", str(args.vocabulary), "--data", str(args.data)]
         subprocess.run([*own, *places, "--part", "make"], check=True, env=environment(args.threads))
-        lines = (folder / "records.jsonl").read_text().splitlines(keepends=True)
-        few = folder / "few.jsonl"
-        few.write_text("".join(lines[: max(8, len(lines) // 4)]))
 
         def run(part: str, file: Path, out: str, batch: int = 0) -> dict:
             command = [*own, "--part", part, "--file", str(file), "--batch", str(batch)]
@@ -211,45 +208,47 @@ def measure_task(task: str, args: argparse.Namespace) -> None:
             number = len(file.read_text().splitlines())
             return facts | {"records_per_second": number / facts["seconds"]}
 
-        trials = [{"batch": size} | run("peer", few, "trial.jsonl", size) for size in BATCHES]
-        batch = max(trials, key=lambda trial: trial["records_per_second"])["batch"]
-        peer = f"transformers {'pipeline' if task == 'texts' else 'loop'}, batch {batch}"
-        parts = {"dokkai": ("dokkai", 0), peer: ("peer", batch), "transformers, sorted, batch 32": ("sorted", 32)}
+        kind = "pipeline" if task == "texts" else "loop"
+        parts = {"dokkai": ("dokkai", 0)}
+        parts |= {f"transformers {kind}, batch {size}": ("peer", size) for size in BATCHES}
+        parts |= {"transformers, sorted, batch 32": ("sorted", 32)}
 
         def measure(side: str) -> dict:
             part, size = parts[side]
-            return run(part, folder / "records.jsonl", f"{part}.out", size)
+            return run(part, folder / "records.jsonl", f"{part}{size}.out", size)
 
         runs = alternate(list(parts), args.repetitions, measure, warm_up=False)
-        own_lines = folder / "dokkai.out"
-        others = {side: folder / f"{part}.out" for side, (part, _) in parts.items() if part != "dokkai"}
+        own_lines = folder / "dokkai0.out"
+        others = {side: folder / f"{part}{size}.out" for side, (part, size) in parts.items() if part != "dokkai"}
         agreements = {side: agreement(own_lines, lines) for side, lines in others.items()}
     middle = medians(runs, ("seconds", "records_per_second", "all_seconds"))
-    result = f"predict-{task}"
+    result = f"predict-{task}-{args.shape}"
+    options = f"--task {task} --shape {args.shape} --repetitions {args.repetitions} --records {args.records}"
+    best = max(item["records_per_second"] for side, item in middle.items() if side != "dokkai")
     write_result(
         result,
-        f"python benchmarks/predict.py --task {task} --repetitions {args.repetitions} --records {args.records}",
+        f"python benchmarks/predict.py {options}",
         runs,
-        [f"{SHAPE}, random weights, {args.threads} threads; seconds without starting, all_seconds with it"],
+        [f"{args.shape}, random weights, {args.threads} threads; seconds without starting, all_seconds with it"],
         out=args.out and args.out / f"{result}.json",
         versions=versions("dokkai", "torch", "transformers", "tokenizers"),
-        shape=SHAPE,
+        shape=args.shape,
         max_length=LENGTH,
         compare={"value": "records_per_second", "unit": "records/s"},
         medians=middle,
-        ratio=middle["dokkai"]["records_per_second"] / middle[peer]["records_per_second"],
+        ratio_to_the_best=middle["dokkai"]["records_per_second"] / best,
         agreement_with_dokkai=agreements,
-        batch_trials=trials,
     )
     bars = {side: [run["records_per_second"] for run in runs if run["side"] == side] for side in parts}
     title = {"texts": "Labels for texts of mixed lengths", "questions": "Answers to SQuAD questions"}[task]
-    bar_plot((args.out or PICTURES) / f"{result}.png", f"{title}, {SHAPE}, CPU", "records per second", bars)
+    bar_plot((args.out or PICTURES) / f"{result}.png", f"{title}, {args.shape}", "records per second", bars)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = Path(os.environ.get("DOKKAI_DATA", ".")) / "squad" / "dev-v1.1.json.xz"
     parser.add_argument("--task", choices=("texts", "questions"), help="unset: both")
+    parser.add_argument("--shape", default="L6-H384")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--records", type=int, default=240)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -262,7 +261,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.part == "make":
-        make(args.task, args.folder, args.vocabulary, args.data, args.records)
+        make(args.task, args.folder, args.shape, args.vocabulary, args.data, args.records)
     elif args.part == "dokkai":
         run_dokkai(args.folder, args.file)
     elif args.part:
