@@ -1,8 +1,10 @@
-"""The updates of a fine-tuning: how many there are."""
+"""The updates of a fine-tuning: how many there are, and how they are cut into parts."""
 
 import pytest
+import torch
 
 from dokkai.data.squad import Question
+from dokkai.pipeline import CPU_BATCH_TOKENS, PADDING
 from dokkai.settings import QuestionAnsweringSettings, TrainSettings
 from dokkai.tasks import QuestionAnswering
 from dokkai.training.finetune import FeatureBatches
@@ -21,3 +23,32 @@ def test_steps_count_windows(tokenizer, batch_size, epochs, steps):
     per_epoch = -(-27 // batch_size)
     rows = [sum(len(batch["input_ids"]) for batch in batches[step]) for step in range(steps)]
     assert sum(rows[:per_epoch]) == min(27, batch_size * steps)
+
+
+def examples_of(batches, step):
+    """The tokens of the windows of an update, without padding, in no order."""
+    rows = []
+    for batch in batches[step]:
+        for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True):
+            rows.append(tuple(ids[mask.bool()].tolist()))
+    return sorted(rows)
+
+
+def test_parts_of_an_update_are_small_on_a_cpu(tokenizer):
+    """By a budget of tokens, longest first: the same examples, more than a few tokens each, and less padding."""
+    task = QuestionAnswering(QuestionAnsweringSettings(max_length=384, no_answer=True), tokenizer)
+    questions = [Question(str(number), "a", "a " * (10 + 11 * number), ()) for number in range(30)]
+    features = task.encode(questions, training=True)
+    settings = TrainSettings(batch_size=32, steps=1, micro_batch_tokens=16384)
+    anywhere = FeatureBatches(task, features, settings)
+    on_cpu = FeatureBatches(task, features, settings, torch.device("cpu"))
+    assert examples_of(anywhere, 0) == examples_of(on_cpu, 0)
+    sizes = [batch["input_ids"].numel() for batch in on_cpu[0]]
+    assert max(sizes) <= CPU_BATCH_TOKENS < max(batch["input_ids"].numel() for batch in anywhere[0])
+    real = sum(len(row) for row in examples_of(on_cpu, 0))
+    assert real / sum(sizes) > 0.85 > real / sum(batch["input_ids"].numel() for batch in anywhere[0])
+    assert all(batch["input_ids"].shape[1] % PADDING == 0 for batch in on_cpu[0])
+    little = FeatureBatches(
+        task, features, settings.model_copy(update={"micro_batch_tokens": 500}), torch.device("cpu")
+    )
+    assert max(batch["input_ids"].numel() for batch in little[0]) <= 500  # what is set stays the most
