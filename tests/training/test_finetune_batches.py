@@ -46,7 +46,7 @@ def test_parts_of_an_update_are_small_on_a_cpu(tokenizer):
     sizes = [batch["input_ids"].numel() for batch in on_cpu[0]]
     assert max(sizes) <= CPU_BATCH_TOKENS < max(batch["input_ids"].numel() for batch in anywhere[0])
     real = sum(len(row) for row in examples_of(on_cpu, 0))
-    assert real / sum(sizes) > 0.85 > real / sum(batch["input_ids"].numel() for batch in anywhere[0])
+    assert real / sum(sizes) > 0.75 > real / sum(batch["input_ids"].numel() for batch in anywhere[0])
     assert all(batch["input_ids"].shape[1] % PADDING == 0 for batch in on_cpu[0])
     little = FeatureBatches(
         task, features, settings.model_copy(update={"micro_batch_tokens": 500}), torch.device("cpu")
