@@ -149,6 +149,21 @@ def questions(result: dict) -> str:
     return compare(result, "questions_per_second", "questions/s")
 
 
+def memory(result: dict) -> str:
+    """Preparing texts of several sizes: the peak of all processes together."""
+    rows = [
+        [
+            run["side"],
+            f"{run['text_mb']:,.0f}",
+            f"{run['seconds']:.0f}",
+            f"{run['mb_per_second']:.2f}",
+            f"{run['peak_mb']:,.0f}",
+        ]
+        for run in result["memory"]
+    ]
+    return table(["", "MB of text", "s", "MB/s", "peak MB"], rows)
+
+
 def race(result: dict) -> str:
     """When each curve reached the target, and where it ended."""
     rows = []
@@ -165,8 +180,9 @@ def render(name: str) -> str:
     file, kind, *run = name.split(":")
     result = json.loads((ROOT / "benchmarks" / "results" / f"{file}.json").read_text())
     runs = result["runs"]
-    if kind in ("compare", "questions", "race", "updates"):
-        return {"compare": compare, "questions": questions, "race": race, "updates": updates}[kind](result)
+    of_all = {"compare": compare, "memory": memory, "questions": questions, "race": race, "updates": updates}
+    if kind in of_all:
+        return of_all[kind](result)
     if kind == "opening":
         return opening(runs)
     if run:
