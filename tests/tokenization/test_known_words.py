@@ -71,3 +71,21 @@ def test_the_engine_sees_a_word_once(monkeypatch):
 def test_no_texts():
     ids, lengths = TOKENIZERS["original, lowercase=True"].flat_ids([])
     assert ids.shape == lengths.shape == (0,) and ids.dtype == lengths.dtype == np.int64
+
+
+def test_words_whose_ids_failed_are_asked_for_again():
+    """Ctrl-C may come while the engine works: a word with a number but without ids would shift all behind it."""
+    fails = [True]
+
+    def encode(words):
+        if fails.pop():
+            raise KeyboardInterrupt
+        fails.append(False)
+        return [[len(word)] for word in words]
+
+    known = KnownWords(encode, lowercase=False)
+    with pytest.raises(KeyboardInterrupt):
+        known.ids(["one two"])
+    fails.append(False)
+    ids, lengths = known.ids(["three two", "one"])
+    assert (ids.tolist(), lengths.tolist()) == ([5, 3, 3], [2, 1])

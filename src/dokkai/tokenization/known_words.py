@@ -36,8 +36,12 @@ class KnownWords:
         with self._lock:
             if len(self._numbers) + len(self._ids) > _MOST:
                 self._forget()
-            numbers = np.fromiter(map(self._numbers.__getitem__, words), np.int64, len(words))
-            self._learn()
+            try:
+                numbers = np.fromiter(map(self._numbers.__getitem__, words), np.int64, len(words))
+                self._learn()
+            except BaseException:  # Ctrl-C too: words with numbers but without ids must not stay
+                self._forget()
+                raise
             lengths, starts = self._lengths[numbers], self._starts[numbers]
             ends = np.cumsum(lengths)
             # Id number n of all is number n + (start of its word in the table) - (start of its word among all).
