@@ -32,7 +32,7 @@ def leave_out(side: str) -> None:
     from torch.nn import functional as F
 
     from dokkai.model import dropout, encoder
-    from dokkai.training import memory
+    from dokkai.training import memory, optimizer
 
     if side == "PyTorch's dropout":
         dropout.dropout = F.dropout
@@ -40,7 +40,7 @@ def leave_out(side: str) -> None:
     elif side == "memory given back":
         memory.keep_freed_memory = lambda: False
     elif side == "AdamW tensor by tensor":
-        kind = torch.optim.AdamW
+        kind = optimizer.torch.optim.AdamW  # the module is loaded: the class that inherits from it is made
         torch.optim.AdamW = lambda groups, fused, **options: kind(groups, foreach=False, **options)
 
 
