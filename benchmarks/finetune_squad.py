@@ -146,11 +146,10 @@ def own_pass(directory: Path, questions: list, batch: int, device, precision: st
 def peer_pass(directory: Path, questions: list, side: str, device, precision: str):
     """One pass of the example's loop, as it ships or with its best settings."""
     import torch
+    from peer import plain_update
     from torch.utils.data import DataLoader, RandomSampler
     from transformers import BertForQuestionAnswering
     from transformers.trainer_pt_utils import get_length_grouped_indices
-
-    from dokkai.model.device import autocast
 
     shipped, batch = side.startswith("shipped"), int(side.split()[1])
     features = peer_features(directory, questions, padding=shipped)
@@ -177,13 +176,7 @@ def peer_pass(directory: Path, questions: list, side: str, device, precision: st
 
     def one_pass(number: int) -> None:
         for rows in load():
-            moved = {name: tensor.to(device) for name, tensor in rows.items()}
-            with autocast(device, precision):
-                loss = forward(**moved).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            plain_update(model, forward, optimizer, rows, device, precision)
 
     padded = sum(rows["input_ids"].numel() for rows in load())
     return one_pass, {"windows": len(features), "real_share": sum(lengths) / padded}

@@ -79,13 +79,10 @@ def make_features(task, number: int, length: int) -> list:
 
 def peer_batch(task, features: list, length: int) -> dict:
     """What transformers' model takes: labels -100 where nothing is masked; no mask, since nothing is padded."""
-    import torch
+    from peer import dense_labels
 
     batch = task.collate(features, length)
-    labels = torch.full((len(features) * length,), -100)
-    is_masked = batch["masked_labels"] != -100
-    labels[batch["masked_positions"][is_masked]] = batch["masked_labels"][is_masked]
-    return {name: batch[name] for name in ("input_ids", "token_type_ids")} | {"labels": labels.view(-1, length)}
+    return {name: batch[name] for name in ("input_ids", "token_type_ids")} | {"labels": dense_labels(batch)}
 
 
 def peer_model(directory: Path, dropout: float):
@@ -97,27 +94,13 @@ def peer_model(directory: Path, dropout: float):
 
 
 def peer_update(model, forward: Callable, batches: list[dict], device, precision: str) -> Callable[[int], float]:
-    """A plain loop: what its tutorials show, with clipping, and with the fused AdamW."""
+    """A plain loop with the fused AdamW."""
     import torch
+    from peer import decayed_groups, plain_update
 
-    from dokkai.model.device import autocast
-
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": DECAY}, {"params": vectors, "weight_decay": 0.0}]
+    groups = decayed_groups(model, DECAY)
     optimizer = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, BETA2), eps=EPSILON, fused=True)
-
-    def update(number: int):
-        batch = {name: tensor.to(device) for name, tensor in batches[number % len(batches)].items()}
-        with autocast(device, precision):
-            loss = forward(**batch).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return loss.detach()
-
-    return update
+    return lambda number: plain_update(model, forward, optimizer, batches[number % len(batches)], device, precision)
 
 
 def dokkai_update(directory: Path, task, batches: list[dict], dropout: float, compiled: bool, device, precision: str):

@@ -23,6 +23,7 @@ import torch
 import transformers
 from collect import run_record
 from measuring import PICTURES, versions, write_result
+from peer import NO_LABEL, decayed_groups, dense_labels, plain_update
 
 from dokkai.data.shards import Corpus
 from dokkai.files import replacing, write_json
@@ -31,16 +32,12 @@ from dokkai.settings import PretrainingSettings
 from dokkai.tasks.pretraining import Pretraining, PretrainingBatches
 from dokkai.tokenization import load_tokenizer
 
-NO_LABEL = -100
 BELOW = 1.5  # nats below the entropy of the words
 
 
 def peer_batch(batch: dict) -> dict:
-    """Our list of masked positions as the labels of transformers: one for each position."""
-    labels = torch.full((batch["input_ids"].numel(),), NO_LABEL)
-    real = batch["masked_labels"] != NO_LABEL
-    labels[batch["masked_positions"][real]] = batch["masked_labels"][real]
-    return {"input_ids": batch["input_ids"], "labels": labels.view(batch["input_ids"].shape)}
+    """Our batch for transformers."""
+    return {"input_ids": batch["input_ids"], "labels": dense_labels(batch)}
 
 
 @torch.inference_mode()
@@ -87,10 +84,7 @@ def peer(args: argparse.Namespace) -> None:
         initializer_range=args.initializer_range,
     )
     model = transformers.BertForMaskedLM(config).train()
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
+    optimizer = torch.optim.AdamW(decayed_groups(model, 0.01), lr=args.rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, round(0.1 * args.steps), args.steps)
     forward = torch.compile(model) if args.compile else model
     forward(**peer_batch(batches[0][0])).loss.backward()  # compiles
@@ -104,13 +98,9 @@ def peer(args: argparse.Namespace) -> None:
     seconds = cpu_seconds = total = 0.0
     start, start_cpu = time.perf_counter(), time.process_time()
     for step in range(1, args.steps + 1):
-        loss = forward(**peer_batch(batches[step - 1][0])).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        batch = peer_batch(batches[step - 1][0])
+        total += float(plain_update(model, forward, optimizer, batch, torch.device("cpu"), "fp32"))
         schedule.step()
-        optimizer.zero_grad()
-        total += float(loss.detach())
         if step % args.every == 0 or step == args.steps:
             seconds += time.perf_counter() - start
             cpu_seconds += time.process_time() - start_cpu

@@ -47,10 +47,9 @@ def leave_out(side: str) -> None:
 def on_every_position(batch: dict) -> dict:
     """The same batch for a head that computes all logits and drops most of them."""
     import torch
+    from peer import dense_labels
 
-    labels = torch.full((batch["input_ids"].numel(),), -100)
-    is_masked = batch["masked_labels"] != -100
-    labels[batch["masked_positions"][is_masked]] = batch["masked_labels"][is_masked]
+    labels = dense_labels(batch).flatten()
     return batch | {"masked_positions": torch.arange(len(labels)), "masked_labels": labels}
 
 

@@ -294,7 +294,7 @@ def _guess_task(model: Model, tokenizer: Tokenizer, path: Path) -> Task | None:
     positions = model.config.max_position_embeddings
     if "span" in model.heads and positions >= 16:
         third = positions // 3
-        windows = QuestionAnsweringSettings(  # type: ignore[call-arg]
+        windows = QuestionAnsweringSettings(
             max_length=min(384, positions), stride=min(128, third), max_question_length=min(64, third)
         )
         return create_task(windows, tokenizer)
@@ -305,7 +305,7 @@ def _guess_task(model: Model, tokenizer: Tokenizer, path: Path) -> Task | None:
         if kind != _ONE_LABEL:
             say(f"{where}: there is no task for problem_type '{kind}'; the model can embed, but not predict")
             return None
-        cut = ClassificationSettings(max_length=min(128, positions))  # type: ignore[call-arg]
+        cut = ClassificationSettings(max_length=min(128, positions))
         return create_task(cut, tokenizer, labels)
     return None
 

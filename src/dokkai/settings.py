@@ -241,9 +241,9 @@ class Settings(_Section):
     """A recipe with its overrides."""
 
     description: str = Field("", description="what the recipe is for")
-    model: ModelSettings = ModelSettings()  # type: ignore[call-arg]
-    task: TaskSettings = PretrainingSettings()  # type: ignore[call-arg]
-    train: TrainSettings = TrainSettings()  # type: ignore[call-arg]
+    model: ModelSettings = ModelSettings()
+    task: TaskSettings = PretrainingSettings()
+    train: TrainSettings = TrainSettings()
     grid: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], BeforeValidator(_as_names)] = Field(
         {}, exclude=True, description="values to try for a setting, as in train.batch_size = [16, 32]"
     )  # of no run, so it stands in no record of one

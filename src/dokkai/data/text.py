@@ -10,7 +10,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, BinaryIO, NamedTuple, cast
+from typing import IO, Any, BinaryIO, NamedTuple, cast
 
 import zstandard
 
@@ -158,7 +158,7 @@ class _Stream(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int:  # a writable buffer, which has no name before Python 3.12
         try:
             data = self._source.read1(len(buffer)) if hasattr(self._source, "read1") else self._source.read(len(buffer))
         except _BROKEN as error:
@@ -189,7 +189,7 @@ class _ZstdFrames(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int:  # a writable buffer, which has no name before Python 3.12
         while not self._text:
             if not self._compressed:
                 self._compressed = self._file.read(1 << 14)  # little: what comes out may be a thousand times as much

@@ -209,7 +209,7 @@ def _accumulate(
         with autocast(device, precision):
             losses = task.losses(forward(moved), moved)
         parts = {name: loss / max(1, totals[name]) for name, loss in losses.items()}
-        torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(torch.stack(list(parts.values())).sum())
         for name, part in parts.items():
             means[name] = means.get(name, torch.zeros_like(part)) + part.detach()
     return means
