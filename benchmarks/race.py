@@ -28,6 +28,7 @@ from peer import NO_LABEL, decayed_groups, dense_labels, plain_update
 from dokkai.data.shards import Corpus
 from dokkai.files import replacing, write_json
 from dokkai.model.config import shape_config
+from dokkai.model.device import autocast
 from dokkai.settings import PretrainingSettings
 from dokkai.tasks.pretraining import Pretraining, PretrainingBatches
 from dokkai.tokenization import load_tokenizer
@@ -87,7 +88,10 @@ def peer(args: argparse.Namespace) -> None:
     optimizer = torch.optim.AdamW(decayed_groups(model, 0.01), lr=args.rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, round(0.1 * args.steps), args.steps)
     forward = torch.compile(model) if args.compile else model
-    forward(**peer_batch(batches[0][0])).loss.backward()  # compiles
+    device = torch.device("cpu")
+    with autocast(device, args.precision):  # compiles
+        loss = forward(**peer_batch(batches[0][0])).loss
+    loss.backward()
     model.zero_grad()
     record = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -99,7 +103,7 @@ def peer(args: argparse.Namespace) -> None:
     start, start_cpu = time.perf_counter(), time.process_time()
     for step in range(1, args.steps + 1):
         batch = peer_batch(batches[step - 1][0])
-        total += float(plain_update(model, forward, optimizer, batch, torch.device("cpu"), "fp32"))
+        total += float(plain_update(model, forward, optimizer, batch, device, args.precision))
         schedule.step()
         if step % args.every == 0 or step == args.steps:
             seconds += time.perf_counter() - start
@@ -199,6 +203,7 @@ def main() -> None:
     one.add_argument("--initializer-range", type=float, default=0.02)
     one.add_argument("--every", type=int, default=250)
     one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     one.add_argument("--compile", action="store_true")
     two = parts.add_parser("compare")
     two.add_argument("--data", type=Path, required=True)

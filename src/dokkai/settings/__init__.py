@@ -1,0 +1,35 @@
+"""Everything that can be set: defaults < recipe (TOML) < ``section.key=value``; strict, frozen, each with its line."""
+
+from dokkai.settings.model import ModelSettings
+from dokkai.settings.recipe import (
+    Settings,
+    describe_settings,
+    grid_overrides,
+    load_settings,
+    parse_settings,
+    recipe_names,
+)
+from dokkai.settings.tasks import (
+    TASK_KINDS,
+    ClassificationSettings,
+    PretrainingSettings,
+    QuestionAnsweringSettings,
+    TaskSettings,
+)
+from dokkai.settings.train import TrainSettings
+
+__all__ = [
+    "TASK_KINDS",
+    "ClassificationSettings",
+    "ModelSettings",
+    "PretrainingSettings",
+    "QuestionAnsweringSettings",
+    "Settings",
+    "TaskSettings",
+    "TrainSettings",
+    "describe_settings",
+    "grid_overrides",
+    "load_settings",
+    "parse_settings",
+    "recipe_names",
+]
