@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dokkai import cli
-from dokkai.data.tables import Row
+from dokkai.data.rows import Row
 from dokkai.doctor import examine
 from dokkai.errors import UserError
 from dokkai.files import read_json, write_json

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from dokkai.data.rows import Row
 from dokkai.data.squad import Question, read_squad
-from dokkai.data.tables import Row
 from dokkai.errors import UserError
 from dokkai.model.config import shape_config
 from dokkai.model.heads import Model

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny_tasks import LABELS, overfit, predict, rows, tiny_model
 
-from dokkai.data.tables import Row
+from dokkai.data.rows import Row
 from dokkai.errors import UserError
 from dokkai.settings import ClassificationSettings
 from dokkai.tasks import Classification

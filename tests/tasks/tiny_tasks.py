@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from dokkai.data.rows import Row
 from dokkai.data.squad import Question, read_squad
-from dokkai.data.tables import Row
 from dokkai.model.config import ModelConfig
 from dokkai.model.heads import Model
 from dokkai.settings import ClassificationSettings, PretrainingSettings, QuestionAnsweringSettings

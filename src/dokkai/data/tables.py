@@ -1,9 +1,8 @@
-"""Reading tables of labelled texts: CSV, TSV, JSON lines and JSON lists to rows of one text or a pair."""
+"""Reading tables: CSV, TSV, JSON lines and JSON lists to records, each with the line it stands in."""
 
 import csv
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -19,64 +18,60 @@ _FIELD_LIMIT = 2**31 - 1  # the csv module refuses fields above 128 KiB unless t
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Record:
     """One row: ``line`` is where it begins, from 1 (in a JSON list: the number of the entry)."""
 
-    text: str
-    pair: str | None
-    label: str | None
-    id: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
     line: int
     values: dict[str, object]
 
 
-def read_rows(
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The records of a file, at least one; ``unit`` says what their ``line`` counts: "line" or "entry"."""
+
+    name: str
+    unit: str
+    records: list[Record]
+
+    def where(self, record: Record) -> str:
+        """The place of a record, for an error: ``data.csv line 7``."""
+        return f"{self.name} {self.unit} {record.line}"
+
+
+def read_table(
     path: str | Path,
-    text: str = "text",
-    pair: str | None = None,
-    label: str | None = "label",
-    id: str | None = None,
+    columns: Mapping[str, str],
     header: bool | None = None,
     format: Format | None = None,
     ragged: bool = False,
-) -> list[Row]:
-    """Read the rows of a table (plain, .gz, .xz or .zst; ``-`` is standard input) in their order.
+) -> Table:
+    """Read the records of a table (plain, .gz, .xz or .zst; ``-`` is standard input) in their order.
 
-    ``text``, ``pair``, ``label`` and ``id`` name columns: by the header line or JSON key, or in CSV and TSV without a
-    header line by number, from "0". ``header`` None means: there is one unless all columns are given as numbers.
-    ``label`` None reads no labels; ``id`` None numbers the rows from "0". ``format`` None goes by the ending of the
-    name. TSV knows no quotes (as GLUE); a ``.json`` file may hold a list or JSON lines. Blank lines are no rows.
-    ``ragged`` admits rows with more or fewer fields than the first, as long as they have the columns asked for
-    (STS-B). JSON numbers and truth values become their JSON text. UserError if the file cannot be read so: a missing
-    column, a wrong number of fields, an empty label, a repeated id, no rows.
+    ``columns`` names the columns that are wanted by their role, as in ``{"label": "gold"}``: by the header line or JSON
+    key, or in CSV and TSV without a header line by number, from "0"; without any all are read. ``header`` None means:
+    there is one unless all columns are given as numbers. ``format`` None goes by the ending of the name. TSV knows no
+    quotes (as GLUE); a ``.json`` file may hold a list or JSON lines. Blank lines are no rows. ``ragged`` admits rows
+    with more or fewer fields than the first, as long as they have the columns asked for (STS-B). UserError if the file
+    cannot be read so: a missing column of a CSV or TSV, a wrong number of fields, no rows.
     """
     name = "standard input" if str(path) == "-" else str(path)
-    columns = {"text": text, "pair": pair, "label": label, "id": id}
-    wanted = {role: column for role, column in columns.items() if column is not None}
     match format or _format_of(path, name):
         case "jsonl":
             unit, records = "line", _json_lines(read_lines(path), name)
         case "json":
             unit, records = _json_records(path, name)
         case "csv" | "tsv" as table:
-            has_header = _has_header(wanted, name) if header is None else header
+            has_header = _has_header(columns, name) if header is None else header
             if not has_header:
-                _require_numbers(wanted, name)
+                _require_numbers(columns, name)
             parse = _tsv if table == "tsv" else _csv
-            unit, records = "line", _table(parse(read_lines(path), name), wanted, has_header, ragged, name)
+            unit, records = "line", _fields(parse(read_lines(path), name), columns, has_header, ragged, name)
         case unknown:
             raise ValueError(f"format is '{unknown}', not one of {', '.join(_FORMATS)}")
-    rows = [_row(record, wanted, index, f"{name} {unit} {record.line}") for index, record in enumerate(records)]
-    if not rows:
+    found = Table(name, unit, list(records))
+    if not found.records:
         raise UserError(f"{name}: no rows in it")
-    if id is not None:
-        _check_ids(rows, f"{name}: column '{id}'", unit)
-    return rows
+    return found
 
 
 def _format_of(path: str | Path, name: str) -> str:
@@ -91,16 +86,16 @@ def _format_of(path: str | Path, name: str) -> str:
 
 # ---- CSV and TSV
 
-_Fields = Iterator[tuple[int, list[str]]]  # the line a row begins in, and its fields
+_Lines = Iterator[tuple[int, list[str]]]  # the line a row begins in, and its fields
 
 
-def _tsv(lines: Iterator[str], name: str) -> _Fields:
+def _tsv(lines: Iterator[str], name: str) -> _Lines:
     for number, line in enumerate(lines, start=1):
         if line:
             yield number, line.split("\t")
 
 
-def _csv(lines: Iterator[str], name: str) -> _Fields:
+def _csv(lines: Iterator[str], name: str) -> _Lines:
     reader = csv.reader((line + "\n" for line in lines), strict=True)
     before = csv.field_size_limit(_FIELD_LIMIT)
     begins = 1
@@ -115,14 +110,15 @@ def _csv(lines: Iterator[str], name: str) -> _Fields:
         csv.field_size_limit(before)
 
 
-def _table(rows: _Fields, wanted: dict[str, str], has_header: bool, ragged: bool, name: str) -> Iterator[_Record]:
+def _fields(rows: _Lines, wanted: Mapping[str, str], has_header: bool, ragged: bool, name: str) -> Iterator[Record]:
     """Rows of fields as records of the wanted columns; numbers are the names of columns that have none."""
     names: list[str] | None = None
     positions: dict[str, int] = {}
     for line, fields in rows:
         if names is None:
             names = fields if has_header else [str(number) for number in range(len(fields))]
-            positions = {column: _position(column, names, has_header, name) for column in wanted.values()}
+            chosen = wanted.values() or names
+            positions = {column: _position(column, names, has_header, name) for column in chosen}
             if has_header:
                 continue
         has_all = len(fields) > max(positions.values())
@@ -132,7 +128,7 @@ def _table(rows: _Fields, wanted: dict[str, str], has_header: bool, ragged: bool
                 f"{name} line {line}: {len(fields)} field{'s' * (len(fields) > 1)} where the {first} has {len(names)}; "
                 "look for a separator inside a text or a missing field"
             )
-        yield _Record(line, {column: fields[position] for column, position in positions.items()})
+        yield Record(line, {column: fields[position] for column, position in positions.items()})
 
 
 def _position(column: str, names: Sequence[str], has_header: bool, name: str) -> int:
@@ -140,11 +136,11 @@ def _position(column: str, names: Sequence[str], has_header: bool, name: str) ->
         raise UserError(f"{name}: {names.count(column)} columns are called '{column}'; rename all but one")
     if column not in names:
         hint = "" if has_header else "; columns are numbered from 0"
-        raise UserError(_no_column(name, column, names) + hint)
+        raise UserError(no_column(name, column, names) + hint)
     return names.index(column)
 
 
-def _has_header(wanted: dict[str, str], name: str) -> bool:
+def _has_header(wanted: Mapping[str, str], name: str) -> bool:
     numbers = [column for column in wanted.values() if _is_number(column)]
     if numbers and len(numbers) < len(wanted):
         given = ", ".join(f"{role}={column}" for role, column in wanted.items())
@@ -155,7 +151,7 @@ def _has_header(wanted: dict[str, str], name: str) -> bool:
     return not numbers
 
 
-def _require_numbers(wanted: dict[str, str], name: str) -> None:
+def _require_numbers(wanted: Mapping[str, str], name: str) -> None:
     for role, column in wanted.items():
         if not _is_number(column):
             raise UserError(f"{name}: without a header line columns are numbers from 0, but {role} is '{column}'")
@@ -168,13 +164,13 @@ def _is_number(column: str) -> bool:
 # ---- JSON
 
 
-def _json_lines(lines: Iterator[str], name: str) -> Iterator[_Record]:
+def _json_lines(lines: Iterator[str], name: str) -> Iterator[Record]:
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            yield _Record(number, _object(_parsed(line, f"{name} line {number}"), f"{name} line {number}"))
+            yield Record(number, _object(_parsed(line, f"{name} line {number}"), f"{name} line {number}"))
 
 
-def _json_records(path: str | Path, name: str) -> tuple[str, Iterator[_Record]]:
+def _json_records(path: str | Path, name: str) -> tuple[str, Iterator[Record]]:
     """A JSON list, or JSON lines under the name .json (JGLUE), told apart by the first character."""
     lines = list(read_lines(path))
     whole = "\n".join(lines)
@@ -182,7 +178,7 @@ def _json_records(path: str | Path, name: str) -> tuple[str, Iterator[_Record]]:
         return "line", _json_lines(iter(lines), name)
     entries = _parsed(whole, name)
     assert isinstance(entries, list)
-    return "entry", (_Record(n, _object(entry, f"{name} entry {n}")) for n, entry in enumerate(entries, start=1))
+    return "entry", (Record(n, _object(entry, f"{name} entry {n}")) for n, entry in enumerate(entries, start=1))
 
 
 def _parsed(content: str, where: str) -> object:
@@ -200,19 +196,13 @@ def _object(value: object, where: str) -> dict[str, object]:
     return value
 
 
-# ---- rows
+# ---- values
 
 
-def _row(record: _Record, wanted: dict[str, str], index: int, where: str) -> Row:
-    values = {role: _value(record.values, column, where) for role, column in wanted.items()}
-    if values.get("label") == "":
-        raise UserError(f"{where}: the label (column '{wanted['label']}') is empty; fill it in or read without labels")
-    return Row(values["text"], values.get("pair"), values.get("label"), values.get("id", str(index)), record.line)
-
-
-def _value(values: dict[str, object], column: str, where: str) -> str:
+def text_of(values: dict[str, object], column: str, where: str) -> str:
+    """The value of a column as text (JSON numbers and truth values as JSON text); UserError if it holds none."""
     if column not in values:
-        raise UserError(_no_column(where, column, list(values)))
+        raise UserError(no_column(where, column, list(values)))
     value = values[column]
     if isinstance(value, str):
         return value
@@ -222,7 +212,7 @@ def _value(values: dict[str, object], column: str, where: str) -> str:
     return json.dumps(value)
 
 
-def _no_column(where: str, column: str, names: Sequence[str]) -> str:
+def no_column(where: str, column: str, names: Sequence[str]) -> str:
     """What is missing, all there is (shortened: without a header line it may be whole texts), and a likely meaning."""
     shown = [name if len(name) <= _SHOWN else name[:_SHOWN] + "..." for name in names[:_NUM_SHOWN]]
     there_is = ", ".join(shown) + (", ..." if len(names) > _NUM_SHOWN else "")
@@ -230,11 +220,3 @@ def _no_column(where: str, column: str, names: Sequence[str]) -> str:
     if not suggestion.startswith("; did you mean"):  # then it is the list again
         suggestion = ""
     return f"{where}: no column '{column}'; there is: {there_is}{suggestion}"
-
-
-def _check_ids(rows: Sequence[Row], where: str, unit: str) -> None:
-    counts = Counter(row.id for row in rows)
-    for row in rows:
-        if counts[row.id] > 1:
-            times = f"{counts[row.id]} times, first in {unit} {row.line}"
-            raise UserError(f"{where}: the id '{row.id}' occurs {times}; ids must differ")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dokkai.data.tables import Row, read_rows
+from dokkai.data.rows import Row, read_rows
 from dokkai.errors import UserError, did_you_mean
 from dokkai.evaluation.metrics import classification_scores
 from dokkai.progress import say

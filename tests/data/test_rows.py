@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dokkai.data.tables import Row, read_rows
+from dokkai.data.rows import Row, read_rows
 from dokkai.errors import UserError
 
 

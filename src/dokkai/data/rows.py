@@ -1,0 +1,59 @@
+"""Rows of labelled texts: one text or a pair, its label and its id, from a table."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dokkai.data.tables import Format, Record, read_table, text_of
+from dokkai.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: ``line`` is where it begins, from 1 (in a JSON list: the number of the entry)."""
+
+    text: str
+    pair: str | None
+    label: str | None
+    id: str
+    line: int
+
+
+def read_rows(
+    path: str | Path,
+    text: str = "text",
+    pair: str | None = None,
+    label: str | None = "label",
+    id: str | None = None,
+    header: bool | None = None,
+    format: Format | None = None,
+    ragged: bool = False,
+) -> list[Row]:
+    """Read the rows of a table, as ``read_table`` finds them.
+
+    ``text``, ``pair``, ``label`` and ``id`` name columns. ``label`` None reads no labels; ``id`` None numbers the rows
+    from "0". UserError for a missing column, an empty label, a repeated id, and whatever ``read_table`` finds.
+    """
+    columns = {"text": text, "pair": pair, "label": label, "id": id}
+    wanted = {role: column for role, column in columns.items() if column is not None}
+    table = read_table(path, wanted, header, format, ragged)
+    rows = [_row(record, wanted, index, table.where(record)) for index, record in enumerate(table.records)]
+    if id is not None:
+        _check_ids(rows, f"{table.name}: column '{id}'", table.unit)
+    return rows
+
+
+def _row(record: Record, wanted: dict[str, str], index: int, where: str) -> Row:
+    values = {role: text_of(record.values, column, where) for role, column in wanted.items()}
+    if values.get("label") == "":
+        raise UserError(f"{where}: the label (column '{wanted['label']}') is empty; fill it in or read without labels")
+    return Row(values["text"], values.get("pair"), values.get("label"), values.get("id", str(index)), record.line)
+
+
+def _check_ids(rows: Sequence[Row], where: str, unit: str) -> None:
+    counts = Counter(row.id for row in rows)
+    for row in rows:
+        if counts[row.id] > 1:
+            times = f"{counts[row.id]} times, first in {unit} {row.line}"
+            raise UserError(f"{where}: the id '{row.id}' occurs {times}; ids must differ")
