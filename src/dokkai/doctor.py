@@ -39,7 +39,7 @@ def examine() -> list[Finding]:
         Finding("cores", f"{cores} ({torch.get_num_threads()} threads used by PyTorch)"),
         Finding("memory", _memory()),
         Finding("vectors", str(torch.backends.cpu.get_cpu_capability())),
-        Finding("bf16 on CPU", "faster than fp32: it is used" if has_fast_bf16(cpu) else "not faster than fp32: fp32 is used"),
+        Finding("bf16 on CPU", "fast: it is used" if has_fast_bf16(cpu) else "not faster than fp32: fp32 is used"),
         _gpu(),
         Finding("computes on", f"{device.type} in {choose_precision('auto', device)}"),
     ]
