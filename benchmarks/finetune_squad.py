@@ -117,6 +117,7 @@ def own_pass(directory: Path, questions: list, batch: int, device, precision: st
     from dokkai.settings import TrainSettings
     from dokkai.training.bert_adam import clip_gradients
     from dokkai.training.finetune import FeatureBatches
+    from dokkai.training.lookups import keep_rows, make_matrices
     from dokkai.training.loop import _accumulate
     from dokkai.training.memory import keep_freed_memory
     from dokkai.training.optimizer import create_optimizers
@@ -129,11 +130,13 @@ def own_pass(directory: Path, questions: list, batch: int, device, precision: st
     per_pass = -(-len(features) // batch)
     model, _ = load_model(directory)
     model.to(device).train()
+    keep_rows(model, device)
     optimizers = create_optimizers(model, settings)
 
     def one_pass(number: int) -> None:
         for step in range(number * per_pass, (number + 1) * per_pass):
             _accumulate(model, task, batches[step], device, precision)
+            make_matrices(model)
             clip_gradients(model.parameters(), settings.clip_norm)
             for optimizer in optimizers:
                 optimizer.step()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _VALUES = 1 << 16
+_SEEDS = 1 << 31
 
 
 class Dropout(nn.Module):
@@ -39,7 +40,7 @@ def dropout(x: Tensor, prob: float) -> Tensor:
     if x.device.type != "cpu":
         return F.dropout(x, prob)
     num_dropped = min(round(prob * _VALUES), _VALUES - 1)
-    bits: Tensor = _random_int16(x)
+    bits: Tensor = _random_int16(x, torch.randint(_SEEDS, ()))
     least, scale = num_dropped - _VALUES // 2, _VALUES / (_VALUES - num_dropped)
     if torch.compiler.is_compiling():
         return x * ((bits >= least).to(x.dtype) * scale)
@@ -57,22 +58,22 @@ def attention(q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, mask: Tensor | Non
     if prob == 0 or q_BHLK.device.type != "cpu":
         return F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, mask, prob)
     scores_BHLL = (q_BHLK * q_BHLK.shape[-1] ** -0.5) @ k_BHLK.transpose(-1, -2)
-    if mask is not None and mask.dtype == torch.bool:
-        scores_BHLL = scores_BHLL.masked_fill(~mask, torch.finfo(scores_BHLL.dtype).min)
-    elif mask is not None:
+    if mask is not None and mask.dtype == torch.bool:  # added, not filled in: a sum costs nothing on the way back
+        least = torch.finfo(scores_BHLL.dtype).min
+        mask = torch.zeros_like(mask, dtype=scores_BHLL.dtype).masked_fill_(~mask, least)
+    if mask is not None:
         scores_BHLL = scores_BHLL + mask
     return dropout(scores_BHLL.softmax(-1), prob).to(v_BHLK.dtype) @ v_BHLK
 
 
-# The tag keeps torch.compile from drawing once for two calls, and from drawing anew for the backward pass.
-@torch.library.custom_op("dokkai::random_int16", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
-def _random_int16(like: Tensor) -> Tensor:
-    """Uniform over all values of int16, in the shape of ``like``."""
-    seed = torch.empty((), dtype=torch.int64).random_()
+# The seed comes from outside: what torch.compile may draw once for two calls, or anew on the way back, is then the same.
+@torch.library.custom_op("dokkai::random_int16", mutates_args=())
+def _random_int16(like: Tensor, seed: Tensor) -> Tensor:
+    """Uniform over all values of int16, in the shape of ``like``; a function of ``seed``, one whole number."""
     words = np.random.SFC64(int(seed)).random_raw(max(1, math.ceil(like.numel() / 4)))
     return torch.from_numpy(np.asarray(words).view(np.int16)[: like.numel()]).view(like.shape)
 
 
 @_random_int16.register_fake
-def _(like: Tensor) -> Tensor:
+def _(like: Tensor, seed: Tensor) -> Tensor:
     return torch.empty(like.shape, dtype=torch.int16, device=like.device)

@@ -27,6 +27,7 @@ from dokkai.tasks.base import Batch
 from dokkai.training.averaging import WeightAverage
 from dokkai.training.bert_adam import clip_gradients
 from dokkai.training.checkpoints import load_checkpoint, save_checkpoint
+from dokkai.training.lookups import keep_rows, make_matrices
 from dokkai.training.memory import keep_freed_memory
 from dokkai.training.optimizer import create_optimizers, set_learning_rate
 from dokkai.training.run_directory import RunDirectory
@@ -74,6 +75,7 @@ def train(
         say(f"going on from {length.place(first, state['seconds'])}")
     run.start_at(first)
     forward = _compiled(model, task, settings, length, device)
+    keep_rows(model, device)
     metrics: dict[str, float] = run.metrics
     meter = _Meter(state)
     seconds, share = meter.clock.read(), length.share(first, float(state["seconds"]))
@@ -92,6 +94,7 @@ def train(
                     f"out of memory on {device}; set train.micro_batch_tokens below {settings.micro_batch_tokens}: "
                     "the same run goes on, with the same examples"
                 ) from error
+            make_matrices(model)
             norm = clip_gradients(model.parameters(), settings.clip_norm)
             for optimizer in optimizers:
                 optimizer.step()
