@@ -134,6 +134,7 @@ def dokkai_update(directory: Path, task, batches: list[dict], dropout: float, co
 
 def run_trainer(model, rows: list[dict], batch: int, precision: str, clock: Clock, folder: str) -> None:
     """``Trainer``'s own loop; a callback keeps the time."""
+    import torch
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     class Tick(TrainerCallback):
@@ -143,7 +144,13 @@ def run_trainer(model, rows: list[dict], batch: int, precision: str, clock: Cloc
     values = {"learning_rate": RATE, "adam_beta2": BETA2, "adam_epsilon": EPSILON, "weight_decay": DECAY}
     quiet = {"logging_strategy": "no", "save_strategy": "no", "report_to": "none", "disable_tqdm": True}
     arguments = TrainingArguments(
-        folder, max_steps=1_000_000, per_device_train_batch_size=batch, bf16=precision == "bf16", **values, **quiet
+        folder,
+        max_steps=1_000_000,
+        per_device_train_batch_size=batch,
+        bf16=precision == "bf16",
+        use_cpu=not torch.cuda.is_available(),
+        **values,
+        **quiet,
     )
     Trainer(model, arguments, train_dataset=rows, callbacks=[Tick()]).train()
 

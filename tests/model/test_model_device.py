@@ -42,15 +42,11 @@ def test_precision(is_fast, chosen, monkeypatch):
         choose_precision("fp16", CPU)
 
 
-@pytest.mark.parametrize(
-    ("has_tiles", "has_instructions", "gain", "is_fast"),
-    [(True, True, 0.5, True), (False, True, 2.2, True), (False, True, 1.1, False), (False, False, 2.2, False)],
-)
-def test_bf16_on_a_cpu_is_fast_where_its_products_are(has_tiles, has_instructions, gain, is_fast, monkeypatch):
+@pytest.mark.parametrize(("has_tiles", "has_instructions"), [(True, False), (False, True), (False, False)])
+def test_bf16_on_a_cpu_is_fast_where_it_has_instructions_for_it(has_tiles, has_instructions, monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_tiles)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_instructions)
-    monkeypatch.setattr(device_module, "_bf16_gain", lambda: gain)
-    assert has_fast_bf16(CPU) is is_fast
+    assert has_fast_bf16(CPU) is (has_tiles or has_instructions)
 
 
 def test_products_are_in_the_chosen_precision():

@@ -25,7 +25,7 @@ def test_transformers_opens_it_with_its_tokenizer(run):
     inputs.pop("token_type_ids", None)  # their ModernBERT does not take them
     with torch.inference_mode():
         logits = AutoModelForMaskedLM.from_pretrained(run).eval()(**inputs).logits
-    pipeline = dokkai.load(run, "cpu")
+    pipeline = dokkai.load(run, "cpu", "fp32")
     place = inputs["input_ids"][0].tolist().index(pipeline.tokenizer.mask_id)
     wanted = logits[0, place].softmax(-1).topk(5)
     (found,) = pipeline.fill_mask(TEXT)

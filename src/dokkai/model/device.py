@@ -2,9 +2,7 @@
 
 import shutil
 import sysconfig
-import time
 from contextlib import AbstractContextManager
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -12,7 +10,6 @@ import torch
 from dokkai.errors import UserError, did_you_mean
 
 _PRECISIONS = ("auto", "bf16", "fp32")
-_CLEARLY = 1.3  # times as fast: a start that measures anew must not come to another end
 
 
 def choose_device(name: str | None = None) -> torch.device:
@@ -31,31 +28,14 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether matrix products in bf16 are clearly faster than in float32 here.
+    """Whether matrix products in bf16 are faster than in float32 here.
 
-    A CPU with AMX has units for them. With AVX-512's bf16 instructions alone it depends on the model (0.7 to 2.2 times
-    float32 on three of them), so one product is timed; without either they are a hundred times slower.
+    On a CPU that takes instructions for them: AMX, or AVX-512's for bf16 (2.2 times float32 where it was measured).
+    Without, they are slower, up to a hundred times. Nothing is timed here: each start of a run must come to the same end.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if torch.cpu._is_amx_tile_supported():
-        return True
-    return bool(torch.cpu._is_avx512_bf16_supported()) and _bf16_gain() > _CLEARLY
-
-
-@cache
-def _bf16_gain() -> float:
-    """How many times as fast a product in bf16 is as in float32 here: the best of eight times each."""
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        x, y = torch.ones(512, 384, dtype=dtype), torch.ones(384, 1536, dtype=dtype)
-        times = []
-        for _ in range(8):
-            start = time.perf_counter()
-            torch.mm(x, y)
-            times.append(time.perf_counter() - start)
-        seconds[dtype] = min(times)
-    return seconds[torch.float32] / seconds[torch.bfloat16]
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def choose_precision(setting: str, device: torch.device) -> str:
