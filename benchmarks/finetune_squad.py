@@ -303,7 +303,7 @@ def spread(args: argparse.Namespace) -> None:
                 finetune.group_by_length = kinds[kind]
                 out = Path(folder, f"{kind}-{seed}")
                 overrides = [*values, f"train.seed={seed}", "train.evaluate_every=1000000"]
-                finetune.finetune("squad1", args.start, train, out, dev, overrides)
+                finetune.finetune("squad", args.start, train, out, dev, overrides)
                 metrics = json.loads((out / "run.json").read_text())["metrics"]
                 runs.append({"side": kind, "seed": seed} | {key: metrics[key] for key in ("f1", "exact")})
                 print(runs[-1], file=sys.stderr, flush=True)
