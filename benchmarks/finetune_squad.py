@@ -13,21 +13,17 @@ own, asked in turn:
 
 Both see the same windows: here the distance of dokkai's is what is left of the overlap for each question. Weights are
 random, opened by both from one directory. Precision is bf16 autocast on both sides where the machine is fast in it.
-
-``--spread`` fine-tunes with both kinds of batches, grouped by length and random, over some seeds from a trained model:
-python benchmarks/finetune_squad.py --spread -> results/finetune-spread.json
 """
 
 import argparse
 import json
 import os
 import random
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from measuring import PICTURES, ROOT, alternate, bar_plot, medians, versions, write_result
+from measuring import PICTURES, alternate, bar_plot, medians, versions, write_result
 from workers import Clock, Worker, answers
 
 LENGTH, OVERLAP = 384, 128
@@ -258,105 +254,22 @@ def speed(args: argparse.Namespace) -> None:
     print(json.dumps({"medians": middle, "times_faster": faster, "facts": facts}, indent=1))
 
 
-def write_questions(path: Path, chosen: list) -> None:
-    """A SQuAD file of them, a paragraph for each."""
-    paragraphs = [
-        {
-            "context": item.context,
-            "qas": [
-                {
-                    "id": item.id,
-                    "question": item.question,
-                    "answers": [{"text": answer.text, "answer_start": answer.start} for answer in item.answers],
-                }
-            ],
-        }
-        for item in chosen
-    ]
-    path.write_text(json.dumps({"data": [{"title": "", "paragraphs": paragraphs}]}), encoding="utf-8")
-
-
-def random_batches(lengths, batch_size: int, seed: int, epoch: int) -> list:
-    """In place of ``group_by_length``: the order of the epoch, cut."""
-    from dokkai.data.order import permutation
-
-    order = permutation(len(lengths), seed, 0, epoch)
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-
-
-def spread(args: argparse.Namespace) -> None:
-    """F1 over seeds, with grouped and with random batches."""
-    import torch
-
-    from dokkai.training import finetune
-
-    torch.set_num_threads(args.threads)
-    kinds = {"grouped": finetune.group_by_length, "random": random_batches}
-    runs = []
-    with tempfile.TemporaryDirectory() as folder:
-        train, dev = Path(folder, "train.json"), Path(folder, "dev.json")
-        write_questions(train, questions(args))
-        write_questions(dev, choose(data("squad", "dev-v1.1.json.xz"), args.dev_questions))
-        values = [f"train.epochs={args.epochs}", f"train.learning_rate={args.learning_rate}"]
-        for seed in range(args.seeds):
-            for kind in list(kinds)[:: 1 if seed % 2 else -1]:
-                finetune.group_by_length = kinds[kind]
-                out = Path(folder, f"{kind}-{seed}")
-                overrides = [*values, f"train.seed={seed}", "train.evaluate_every=1000000"]
-                finetune.finetune("squad", args.start, train, out, dev, overrides)
-                metrics = json.loads((out / "run.json").read_text())["metrics"]
-                runs.append({"side": kind, "seed": seed} | {key: metrics[key] for key in ("f1", "exact")})
-                print(runs[-1], file=sys.stderr, flush=True)
-    scores = {kind: [run["f1"] for run in runs if run["side"] == kind] for kind in kinds}
-    figures = {
-        kind: {"mean": statistics.mean(values), "deviation": statistics.stdev(values)}
-        for kind, values in scores.items()
-    }
-    path = write_result(
-        args.out.stem if args.out else "finetune-spread",
-        "python benchmarks/finetune_squad.py " + " ".join(sys.argv[1:]),
-        runs,
-        out=args.out,
-        versions=versions("dokkai", "torch"),
-        questions={"train": args.questions, "dev": args.dev_questions},
-        overrides=values,
-        start=args.start.name,
-        f1=figures,
-    )
-    title = f"F1 of {args.seeds} seeds, batches grouped by length and random"
-    bar_plot((args.out.parent if args.out else PICTURES) / f"{path.stem}.png", title, "F1", scores)
-    print(json.dumps(figures, indent=1))
-
-
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", default="L6-H384")
-    parser.add_argument("--questions", type=int, help="to train on (default 160; with --spread 3,000)")
+    parser.add_argument("--questions", type=int, default=160, help="to train on")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--spread", action="store_true", help="scores over seeds instead of the speed")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--dev-questions", type=int, default=400)
-    parser.add_argument("--epochs", type=float, default=2.0)
-    parser.add_argument("--learning-rate", type=float, default=3e-4)
-    parser.add_argument("--start", type=Path, default=ROOT / "models" / "mini-en")
     parser.add_argument("--out", type=Path, help="instead of the file in results/")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    args.questions = args.questions or (3000 if args.spread else 160)
-    return args
+    return parser.parse_args()
 
 
 def main() -> None:
     args = parse()
-    if args.side:
-        work(args)
-    elif args.spread:
-        spread(args)
-    else:
-        speed(args)
+    work(args) if args.side else speed(args)
 
 
 if __name__ == "__main__":
