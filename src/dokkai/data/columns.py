@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dokkai.data.arrow import is_data_set
 from dokkai.data.rows import check_ids
 from dokkai.data.tables import Format, format_of, no_column, read_table, text_of
 from dokkai.data.text import read_lines
@@ -45,16 +46,18 @@ def read_sentences(
     of fields or tags, an empty word or tag; and a file without sentences.
     """
     match format or format_of(path):
-        case None | "tsv":
-            return _from_columns(path, words, tags, has_tags)
         case "csv":
             raise UserError(f"{path}: sentences are not read from CSV; write a word a line (CoNLL), or JSON lines")
-        case kind:
-            return _from_records(path, words, tags, id, has_tags, kind)
+        case "jsonl" | "json" | "parquet":
+            return _from_records(path, words, tags, id, has_tags, format)
+        case None if is_data_set(path):
+            return _from_records(path, words, tags, id, has_tags, None)
+        case _:
+            return _from_columns(path, words, tags, has_tags)
 
 
 def _from_records(
-    path: str | Path, words: str | None, tags: str | None, id: str | None, has_tags: bool, format: Format
+    path: str | Path, words: str | None, tags: str | None, id: str | None, has_tags: bool, format: Format | None
 ) -> list[Sentence]:
     table = read_table(path, {}, format=format)
     sentences = []
