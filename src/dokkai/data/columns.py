@@ -13,7 +13,9 @@ from dokkai.errors import UserError
 
 _DOCUMENT = "-DOCSTART-"  # the first field of a line before each document (CoNLL-2003)
 _SPACES = " \t"  # those that part fields: an ideographic space may be a word
-_WORDS, _TAGS = ("tokens", "words"), ("tags", "ner_tags", "labels")  # names of the columns of records, the usual first
+
+WORDS, TAGS = ("tokens", "words"), ("tags", "ner_tags", "labels")
+"""Names of the columns of records, the usual one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,8 @@ def _from_records(
     sentences = []
     for number, record in enumerate(table.records):
         where, values = table.where(record), record.values
-        found = _list(values, _column(values, words, _WORDS), where)
-        gold = _list(values, _column(values, tags, _TAGS), where) if has_tags else None
+        found = _list(values, _column(values, words, WORDS), where)
+        gold = _list(values, _column(values, tags, TAGS), where) if has_tags else None
         if not found:
             raise UserError(f"{where}: a sentence without words; leave it out")
         if gold is not None and len(gold) != len(found):
