@@ -3,6 +3,7 @@
 from dokkai.data.checks import check_examples, find_imbalance, find_repeats, show_labels
 from dokkai.data.columns import Sentence
 from dokkai.data.rows import Row
+from dokkai.data.squad import Question
 
 
 def row(text, label, line, pair=None):
@@ -30,8 +31,15 @@ def test_repeats():
     assert find_repeats(train, []) is None
     dev = [row("b", "y", 2, pair="c"), row("d", "x", 3), *[row("a", "x", line) for line in range(4, 9)]]
     assert find_repeats(train, dev) == (
-        "6 of 7 examples to measure on are among those to train on too (at 2, 4, 5, 6, 7, ...); "
+        "6 of 7 examples to measure on are among those to train on too (lines 2, 4, 5, 6, 7, ...); "
         "the scores flatter the model"
+    )
+
+
+def test_repeated_questions_are_named_by_their_ids():
+    train = [Question("q1", "Who?", "He.", ())]
+    assert "1 of 1 examples to measure on are among those to train on too (id q2)" in find_repeats(
+        train, [Question("q2", "Who?", "He.", ())]
     )
 
 

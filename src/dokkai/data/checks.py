@@ -44,11 +44,13 @@ def find_imbalance(labels: Sequence[str]) -> str | None:
 def find_repeats(train: Sequence[Any], dev: Sequence[Any]) -> str | None:
     """How many examples to measure on stand among those to train on too, and where the first ones stand."""
     known = {content_of(example) for example in train}
-    lines = [getattr(example, "line", number) for number, example in enumerate(dev) if content_of(example) in known]
-    if not lines:
+    found = [example for example in dev if content_of(example) in known]
+    if not found:
         return None
-    shown = ", ".join(map(str, lines[:_NUM_LINES])) + (", ..." if len(lines) > _NUM_LINES else "")
+    place = "line" if hasattr(found[0], "line") else "id"  # questions have no line
+    shown = ", ".join(str(getattr(example, place)) for example in found[:_NUM_LINES])
+    more = ", ..." if len(found) > _NUM_LINES else ""
     return (
-        f"{len(lines):,} of {len(dev):,} examples to measure on are among those to train on too (at {shown}); "
-        "the scores flatter the model"
+        f"{len(found):,} of {len(dev):,} examples to measure on are among those to train on too "
+        f"({place}{'s' * (len(found) > 1)} {shown}{more}); the scores flatter the model"
     )

@@ -13,6 +13,7 @@ from dokkai.data.squad import read_squad
 from dokkai.data.tables import Table, format_of, no_column, read_table
 from dokkai.data.text import read_lines
 from dokkai.errors import UserError, did_you_mean
+from dokkai.files import existing_file
 from dokkai.progress import say_once
 from dokkai.settings import parse_overrides
 from dokkai.tasks.guessing_columns import KINDS, Columns, Guess, guess_from_columns
@@ -78,6 +79,7 @@ def _holds_a_word_a_line(path: str | Path) -> bool:
 
 
 def _guess_sentences(path: str | Path, given: Mapping[str, Any]) -> Guess:
+    existing_file(Path(path))
     try:
         sentences = read_sentences(path, given.get("words"), given.get("tags"))
     except UserError as error:
