@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from dokkai import cli
+from dokkai import cli, progress
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SMALL = ["model.shape=L2-H64", "model.max_position_embeddings=64", "train.batch_size=8", "task.lengths=[64]"]
@@ -33,6 +33,7 @@ def dokkai(*words, stdin=""):
         patch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin.encode()), isatty=lambda: False))
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
+        patch.setattr(progress, "_said", set())
         try:
             cli.main()
         except SystemExit as end:

@@ -167,10 +167,12 @@ def pretrain(
     epilog="Example: dokkai finetune squad --from runs/mini --train train.json --dev dev.json --out runs/reader"
 )
 def finetune(
-    recipe: Annotated[str, typer.Argument(help="a recipe (see `dokkai recipes`) or a TOML file")],
     start: Annotated[str, typer.Option("--from", help="model directory to start from, or a name on the hub")],
-    train: Annotated[Path, typer.Option(help="examples to train on")],
+    train: Annotated[Path, typer.Option(help="examples to train on: a file, or a data set of the hub")],
     out: Annotated[Path, typer.Option(help="run directory; the same command continues a stopped run")],
+    recipe: Annotated[
+        str | None, typer.Argument(help="a recipe (see `dokkai recipes`) or a TOML file; none: guessed from --train")
+    ] = None,
     overrides: Overrides = None,
     dev: Annotated[Path | None, typer.Option(help="examples to evaluate on")] = None,
     random_weights: Annotated[
@@ -180,9 +182,11 @@ def finetune(
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fine-tune a model on a task: classification, or question answering."""
+    """Fine-tune a model on a task; without a recipe the task is guessed from the examples."""
     from dokkai.training.finetune import finetune as run_finetune
 
+    if recipe is not None and "." in recipe.partition("=")[0] and "=" in recipe:  # the first of the settings
+        overrides, recipe = [recipe, *(overrides or ())], None
     run_finetune(recipe, start, train, out, dev, overrides or (), random_weights, limit, device)
     _print_run(out, as_json)
 

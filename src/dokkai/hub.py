@@ -107,7 +107,7 @@ def _fetch(text: str, kind: tuple[str, ...]) -> Path:
         ) from None
     except errors.HFValidationError:
         raise UserError(tried) from None
-    except _network_errors() as error:
+    except network_errors() as error:
         first = (str(error).splitlines() or [""])[0]
         raise UserError(
             f"{tried}, and fetching it from the Hugging Face hub failed ({type(error).__name__}: {first}); try again"
@@ -128,7 +128,7 @@ def _neighbour(path: Path) -> str:
     return words.rstrip("?").replace("; did you mean", " (did you mean") + "?)" if "did you mean" in words else ""
 
 
-def _network_errors() -> tuple[type[Exception], ...]:
+def network_errors() -> tuple[type[Exception], ...]:
     """What the library under ``huggingface_hub`` raises when a connection breaks; it has changed its name."""
     found: list[type[Exception]] = [OSError]
     for name in ("httpx2", "httpx"):

@@ -6,12 +6,20 @@ from types import TracebackType
 from typing import Self
 
 _PATIENCE = 2.0  # seconds before anything is shown
+_said: set[str] = set()
 _LOG_EVERY = 30.0  # seconds between lines where standard error is no terminal
 
 
 def say(message: str) -> None:
     """One line for the person at the terminal, on standard error (standard output holds results only)."""
     print(message, file=sys.stderr, flush=True)
+
+
+def say_once(message: str) -> None:
+    """A line that this process says the first time only: a training with several seeds need not repeat it."""
+    if message not in _said:
+        _said.add(message)
+        say(message)
 
 
 class Progress:

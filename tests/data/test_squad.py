@@ -64,7 +64,7 @@ def test_compressed_with_byte_order_mark(tmp_path):
     ("content", "message"),
     [
         ("{\n'data': []}", "file.json: not JSON (line 2: Expecting property name"),
-        ([], "file.json: not in SQuAD's layout: the file is not an object with 'data'"),
+        (5, "file.json: not in SQuAD's layout: the file is not an object with 'data'"),
         ({"questions": []}, "'data' is missing in the file"),
         ({"data": {}}, "'data' in the file is not a list"),
         ({"data": [[]]}, "data[0] is not an object with 'paragraphs'"),
@@ -73,6 +73,7 @@ def test_compressed_with_byte_order_mark(tmp_path):
         (squad(entry() | {"answers": None}), "'answers' in data[0].paragraphs[0].qas[0] is not a list"),
         (squad(entry(id=True)), "'id' in data[0].paragraphs[0].qas[0] is not a text or a whole number"),
         (squad(entry(start="22")), "'answer_start' in data[0].paragraphs[0].qas[0].answers[0] is not a whole number"),
+        ([], "file.json: no questions in it"),
         (squad(), "file.json: no questions in it"),
     ],
 )

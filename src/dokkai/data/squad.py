@@ -1,12 +1,14 @@
-"""Questions in the JSON layout of SQuAD 1.1 and 2.0, which JaQuAD and many others share, and files of answers."""
+"""Questions in the JSON layout of SQuAD 1.1 and 2.0, which JaQuAD and many others share, or as records; answers."""
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dokkai.data.arrow import is_data_set
+from dokkai.data.tables import format_of, read_table
 from dokkai.data.text import read_lines
 from dokkai.errors import UserError
 from dokkai.files import write_text
@@ -47,17 +49,15 @@ class Question:
 def read_squad(path: str | Path) -> list[Question]:
     """Read the questions of a SQuAD file (plain, .gz, .xz or .zst; ``-`` is standard input) in their order.
 
-    A question without ``answers`` is unlabelled, unless it says ``is_impossible: true``. Other keys are not read.
-    UserError if the file is not in this layout, holds no questions or an id twice, or if an answer is empty or does
-    not lie where it says, or belongs to a question that is marked impossible.
+    A question without ``answers`` is unlabelled, unless it says ``is_impossible: true``. Other keys are not read. A
+    JSON list, JSON lines, Parquet or a data set (as for ``read_table``) has one question in each record, with its
+    context, as on the hub; without ``id`` they are numbered from "0". UserError if the file is not in this layout,
+    holds no questions or an id twice, or if an answer is empty or does not lie where it says, or belongs to a question
+    that is marked impossible.
     """
     name = "standard input" if str(path) == "-" else str(path)
     try:
-        content = json.loads("\n".join(read_lines(path)))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{name}: not JSON (line {error.lineno}: {error.msg}); a SQuAD file is needed") from error
-    try:
-        entries = list(_entries(content))
+        entries = list(_entries_of(path, name))
     except _LayoutError as error:
         raise UserError(f"{name}: not in SQuAD's layout: {error}") from error
     questions = [question for question, _ in entries]
@@ -98,6 +98,32 @@ def write_answers(directory: Path, predictions: Sequence[Mapping[str, Any]], wit
 
 class _LayoutError(Exception):
     """What is missing or of the wrong kind, and where."""
+
+
+def _entries_of(path: str | Path, name: str) -> Iterator[tuple[Question, bool]]:
+    if format_of(path) in ("jsonl", "parquet") or is_data_set(path):
+        table = read_table(path, {})
+        return _flat_entries((f"{table.unit} {record.line}", record.values) for record in table.records)
+    try:
+        content = json.loads("\n".join(read_lines(path)))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{name}: not JSON (line {error.lineno}: {error.msg}); a SQuAD file is needed") from error
+    if isinstance(content, list):
+        return _flat_entries((f"entry {number}", entry) for number, entry in enumerate(content, start=1))
+    return _entries(content)
+
+
+def _flat_entries(records: Iterable[tuple[str, object]]) -> Iterator[tuple[Question, bool]]:
+    """Of records that each hold a question with its context; ``datasets`` writes answers as an object of lists."""
+    contexts: dict[str, str] = {}
+    for number, (at, values) in enumerate(records):
+        context = _get(values, "context", str, at=at)
+        entry: dict[str, Any] = {"id": str(number), **values} if isinstance(values, dict) else {}
+        match entry.get("answers"):
+            case {"text": list(texts), "answer_start": list(starts)} if len(texts) == len(starts):
+                pairs = zip(texts, starts, strict=True)
+                entry["answers"] = [{"text": text, "answer_start": start} for text, start in pairs]
+        yield _question(entry, contexts.setdefault(context, context), str(entry.get("title") or ""), at)
 
 
 def _entries(content: object) -> Iterator[tuple[Question, bool]]:

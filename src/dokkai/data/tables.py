@@ -1,4 +1,4 @@
-"""Reading tables: CSV, TSV, JSON lines and JSON lists to records, each with the line it stands in."""
+"""Reading tables to records, each with the line it stands in: CSV, TSV, JSON lines, JSON lists; Parquet, data sets."""
 
 import csv
 import json
@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from dokkai.data.arrow import is_data_set, read_data_set, read_parquet
 from dokkai.data.text import COMPRESSED, read_lines
 from dokkai.errors import UserError, did_you_mean
+from dokkai.files import existing_file
 
-Format = Literal["csv", "tsv", "jsonl", "json"]
+Format = Literal["csv", "tsv", "jsonl", "json", "parquet"]
 
 _FORMATS: tuple[str, ...] = get_args(Format)
 _NUM_SHOWN, _SHOWN = 20, 30  # column names that an error lists, and characters of each
@@ -27,7 +29,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The records of a file, at least one; ``unit`` says what their ``line`` counts: "line" or "entry"."""
+    """The records of a file, at least one; ``unit`` says what their ``line`` counts: "line", "entry" or "row"."""
 
     name: str
     unit: str
@@ -45,17 +47,28 @@ def read_table(
     format: Format | None = None,
     ragged: bool = False,
 ) -> Table:
-    """Read the records of a table (plain, .gz, .xz or .zst; ``-`` is standard input) in their order.
+    """Read the records of a table (plain, .gz, .xz or .zst; ``-`` is standard input), or a data set, in their order.
 
     ``columns`` names the columns that are wanted by their role, as in ``{"label": "gold"}``: by the header line or JSON
     key, or in CSV and TSV without a header line by number, from "0"; without any all are read. ``header`` None means:
-    there is one unless all columns are given as numbers. ``format`` None goes by the ending of the name. TSV knows no
-    quotes (as GLUE); a ``.json`` file may hold a list or JSON lines. Blank lines are no rows. ``ragged`` admits rows
-    with more or fewer fields than the first, as long as they have the columns asked for (STS-B). UserError if the file
-    cannot be read so: a missing column of a CSV or TSV, a wrong number of fields, no rows.
+    there is one unless all columns are given as numbers. ``format`` None goes by the ending of the name; a folder, or a
+    name of the hub such as ``glue:mrpc[train]``, is read by ``read_data_set``. TSV knows no quotes (as GLUE); a
+    ``.json`` file may hold a list or JSON lines. Blank lines are no rows. ``ragged`` admits rows with more or fewer
+    fields than the first, as long as they have the columns asked for (STS-B). UserError if the file cannot be read so:
+    a missing column of a CSV or TSV, a wrong number of fields, no rows.
     """
     name = "standard input" if str(path) == "-" else str(path)
-    match format or _format_of(path, name):
+    match format or format_of(path):
+        case None if is_data_set(path):
+            unit, records = "row", _numbered(read_data_set(path))
+        case "parquet":
+            unit, records = "row", _numbered(read_parquet(path))
+        case None:
+            if str(path) != "-":
+                existing_file(Path(path))
+            raise UserError(
+                f"{name}: the ending of the name does not tell the format; give format: {', '.join(_FORMATS)}"
+            )
         case "jsonl":
             unit, records = "line", _json_lines(read_lines(path), name)
         case "json":
@@ -74,14 +87,17 @@ def read_table(
     return found
 
 
-def _format_of(path: str | Path, name: str) -> str:
+def _numbered(values: Iterator[dict[str, object]]) -> Iterator[Record]:
+    return (Record(number, row) for number, row in enumerate(values, start=1))
+
+
+def format_of(path: str | Path) -> Format | None:
+    """The format that the ending of a name tells, that of a compression apart; None if it tells none."""
     endings = [ending.lower() for ending in Path(path).suffixes]
     if endings and endings[-1] in COMPRESSED:
         endings.pop()
     ending = endings[-1].removeprefix(".") if endings else ""
-    if ending not in _FORMATS:
-        raise UserError(f"{name}: the ending of the name does not tell the format; give format: {', '.join(_FORMATS)}")
-    return ending
+    return next((format for format in get_args(Format) if format == ending), None)
 
 
 # ---- CSV and TSV
@@ -209,7 +225,7 @@ def text_of(values: dict[str, object], column: str, where: str) -> str:
     if value is None or isinstance(value, list | dict):
         kind = "null" if value is None else "a list" if isinstance(value, list) else "an object"
         raise UserError(f"{where}: column '{column}' is {kind}; a text or a number is needed")
-    return json.dumps(value)
+    return json.dumps(value) if isinstance(value, bool | int | float) else str(value)  # a date of a Parquet file
 
 
 def no_column(where: str, column: str, names: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from dokkai.settings.recipe import (
     describe_settings,
     grid_overrides,
     load_settings,
+    parse_overrides,
     parse_settings,
     recipe_names,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "describe_settings",
     "grid_overrides",
     "load_settings",
+    "parse_overrides",
     "parse_settings",
     "recipe_names",
 ]

@@ -2,7 +2,7 @@
 
 import copy
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from itertools import product
 from pathlib import Path
@@ -38,19 +38,28 @@ class Settings(Section):
     )  # of no run, so it stands in no record of one
 
 
-def load_settings(recipe: str, overrides: Sequence[str] = ()) -> Settings:
-    """Settings of a recipe (a name from ``dokkai recipes``, or a TOML file) with ``section.key=value`` on top.
+def load_settings(recipe: str | Mapping[str, Any], overrides: Sequence[str] = ()) -> Settings:
+    """Settings of a recipe with ``section.key=value`` on top.
 
-    A ``train.budget`` on top takes the place of the ``train.steps`` of the recipe, and the other way round.
+    The recipe is a name from ``dokkai recipes``, a TOML file, or what would stand in one. A ``train.budget`` on top
+    takes the place of the ``train.steps`` of the recipe, and the other way round.
     """
-    values = _read_recipe(recipe)
+    values = _read_recipe(recipe) if isinstance(recipe, str) else copy.deepcopy(dict(recipe))
     names = {override.partition("=")[0].strip() for override in overrides}
     for key, other in (("steps", "budget"), ("budget", "steps")):
         if f"train.{key}" in names and isinstance(values.get("train"), dict):
             values["train"].pop(other, None)
     for override in overrides:
         _apply(values, override)
-    return parse_settings(values, recipe)
+    return parse_settings(values, recipe if isinstance(recipe, str) else str(recipe.get("description", "the settings")))
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """``["task.label=stars"]`` to ``{"task": {"label": "stars"}}``, not checked."""
+    values: dict[str, dict[str, Any]] = {}
+    for override in overrides:
+        _apply(values, override)
+    return values
 
 
 def parse_settings(values: dict[str, Any], where: str) -> Settings:

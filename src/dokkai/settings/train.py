@@ -15,6 +15,9 @@ class TrainSettings(Section):
     budget: Time = Field(
         None, description='time in place of steps, as in "1h30m": all but evaluations, over all starts; unset: steps'
     )
+    dev_share: float = Field(
+        0.0, ge=0, lt=1, description="fine-tuning without --dev: share of the examples held out in its place"
+    )
     batch_size: int = Field(32, ge=1, description="sequences per update, over all devices")
     micro_batch_tokens: int = Field(
         16384, ge=1, description="most tokens, padding included, in memory at a time (fine-tuning on a CPU: 2,048)"

@@ -1,12 +1,14 @@
 """Fine-tuning: a pre-trained encoder and one more layer, on any task (paper, section 3.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from dokkai.data.checks import check_examples
+from dokkai.data.heldout import hold_out
 from dokkai.data.order import group_by_length, split_by_tokens
 from dokkai.errors import UserError
 from dokkai.files import checksum
@@ -16,17 +18,18 @@ from dokkai.model.device import choose_device, choose_precision
 from dokkai.model.heads import Model
 from dokkai.model.initialization import start_positions_as_waves
 from dokkai.pipeline import CPU_BATCH_TOKENS, PADDING, Pipeline, check_length, check_origin, load
-from dokkai.progress import say
+from dokkai.progress import say, say_once
 from dokkai.settings import ClassificationSettings, PretrainingSettings, TrainSettings, load_settings
 from dokkai.tasks import Task, create_task
 from dokkai.tasks.base import Batch
+from dokkai.tasks.guessing import guess_recipe
 from dokkai.tokenization import load_tokenizer
 from dokkai.training.loop import train
 from dokkai.training.run_directory import RunDirectory
 
 
 def finetune(
-    recipe: str,
+    recipe: str | Mapping[str, Any] | None,
     start: str | Path,
     train_path: str | Path,
     out: str | Path,
@@ -38,10 +41,13 @@ def finetune(
 ) -> Pipeline:
     """Train a task on a file of examples, starting from the model ``start`` (as for ``load``).
 
+    ``recipe`` is one as for ``load_settings``; None guesses the task from the examples, and says what it guessed.
+
     ``random_weights`` keeps shape and vocabulary of ``start`` but forgets what it learned: the baseline that shows
-    what pre-training is worth. ``limit`` takes the first examples only. The same call continues a stopped run.
+    what pre-training is worth. ``limit`` takes the first examples only. Without ``dev_path`` the settings may hold out
+    a share of the examples in its place (``train.dev_share``). The same call continues a stopped run.
     """
-    settings = load_settings(recipe, overrides)
+    settings = load_settings(guess_recipe(train_path, overrides) if recipe is None else recipe, overrides)
     if isinstance(settings.task, PretrainingSettings):
         raise UserError(f"recipe '{recipe}' is for pre-training; use `dokkai pretrain`")
     for name in ("shape", "model_type"):
@@ -66,6 +72,9 @@ def finetune(
             start_positions_as_waves(model.encoder)
     check_length(task, model)
     dev = task.read(Path(dev_path)) if dev_path else []
+    if dev_path is None and settings.train.dev_share:
+        examples, dev = hold_out(examples, settings.train.dev_share)
+        say_once(f"without --dev {len(dev):,} examples of {train_path} are held out to measure on (train.dev_share)")
     chosen = choose_device(device)
     pipeline = Pipeline(model, tokenizer, task, chosen, choose_precision(settings.train.precision, chosen))
     sources: dict[str, Any] = {"from": str(Path(start)), "random_weights": random_weights, "train": str(train_path)}
@@ -78,6 +87,8 @@ def finetune(
     batches = FeatureBatches(task, task.encode(examples, training=True), settings.train, chosen)
     say(f"from {Path(start)}: " + ("random weights" if random_weights else str(report) or "all weights"))
     length = f"{batches.steps:,} steps" if batches.steps else f"for {settings.train.budget}"
+    for line in check_examples(examples, dev, task.labels):
+        say_once(line)
     say(f"fine-tuning on {len(examples):,} examples ({batches.num_features:,} sequences), {length}")
     with run:
         dev_features = task.encode(dev, training=False)

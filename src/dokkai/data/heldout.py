@@ -1,0 +1,49 @@
+"""What an example consists of, labels apart, and holding some examples out to measure on."""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
+
+from dokkai.data.order import generator
+
+_T = TypeVar("_T")
+_CONTENT = ("text", "pair", "context", "question", "choices", "words")  # of examples of any kind
+_SEED = 0  # not that of the run: runs with several seeds are measured on the same examples
+
+
+def content_of(example: Any) -> tuple[Hashable, ...]:
+    """All that a model reads of an example of any kind; two with the same content are the same to it."""
+    return tuple(getattr(example, name, None) for name in _CONTENT)
+
+
+def hold_out(examples: Sequence[_T], share: float) -> tuple[list[_T], list[_T]]:
+    """``(train, dev)``: about this share of the examples is held out, at least one, at random, both in their order.
+
+    It is the same share whatever the seed of a run. Examples with the same content, and where there are contexts
+    those with the same context, come to the same side; so ``dev`` is empty if they are all the same.
+    """
+    num_wanted = max(1, round(share * len(examples)))
+    held: set[int] = set()
+    for group_of in (_context_or_content, content_of):
+        held = held or _draw(examples, group_of, num_wanted)
+    return (
+        [example for number, example in enumerate(examples) if number not in held],
+        [example for number, example in enumerate(examples) if number in held],
+    )
+
+
+def _draw(examples: Sequence[Any], group_of: Callable[[Any], Hashable], num_wanted: int) -> set[int]:
+    """Numbers of at most so many examples, in whole groups."""
+    groups: dict[Hashable, list[int]] = {}
+    for number, example in enumerate(examples):
+        groups.setdefault(group_of(example), []).append(number)
+    found: set[int] = set()
+    members = list(groups.values())
+    for place in generator(_SEED, "heldout").permutation(len(members)):
+        if len(found) + len(members[place]) <= min(num_wanted, len(examples) - 1):
+            found |= set(members[place])
+    return found
+
+
+def _context_or_content(example: Any) -> Hashable:
+    context: str | None = getattr(example, "context", None)
+    return content_of(example) if context is None else context

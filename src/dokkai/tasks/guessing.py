@@ -1,0 +1,138 @@
+"""Guessing a task from a file, for a fine-tuning without a recipe."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from dokkai.data.arrow import is_data_set
+from dokkai.data.columns import read_sentences
+from dokkai.data.squad import read_squad
+from dokkai.data.tables import Table, format_of, no_column, read_table
+from dokkai.data.text import read_lines
+from dokkai.errors import UserError, did_you_mean
+from dokkai.files import existing_file
+from dokkai.progress import say_once
+from dokkai.settings import parse_overrides
+from dokkai.tasks.guessing_columns import KINDS, Columns, Guess, guess_from_columns
+
+_DEV_SHARE = 0.1  # of the examples, held out where there is no other file to measure on
+_TAG = re.compile(r"O|[BIESLUM]-\S+")
+_NUM_LINES = 200  # of a .tsv, by which sentences are told from a table
+
+
+def guess_recipe(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A recipe for the examples of a file, as ``load_settings`` takes it; what was guessed is said.
+
+    What ``overrides`` say of the task (``task.label=stars``) is taken as it is, and the rest guessed around it.
+    UserError if no kind of task fits.
+    """
+    guess = guess_task(path, parse_overrides(overrides).get("task", {}))
+    chosen = " ".join(f"task.{name}={_shown(value)}" for name, value in guess.task.items())
+    say_once(f"no recipe: a guess is made from {path}, where {guess.reason}: {chosen}")
+    epochs = 2.0 if guess.task["kind"] == "question-answering" else 3.0  # as in the paper
+    train = {"epochs": epochs, "batch_size": 32, "learning_rate": 5e-5, "dev_share": _DEV_SHARE}
+    return {"description": f"guessed from {path}", "task": guess.task, "train": train}
+
+
+def guess_task(path: str | Path, given: Mapping[str, Any]) -> Guess:
+    """The task that fits the examples of a file, around settings that are ``given``, such as ``{"label": "stars"}``.
+
+    UserError names the columns if none fits, or a given column that is not there.
+    """
+    given = {name: str(value) if type(value) is int else value for name, value in given.items()}  # task.text=0
+    kind = given.get("kind")
+    if str(path) == "-":
+        raise UserError("a guess reads the file twice, and standard input can be read once; give a recipe, or a file")
+    if kind is not None and kind not in KINDS:
+        raise UserError(f"unknown task.kind '{kind}'{did_you_mean(str(kind), KINDS)}")
+    if _is_squad(path):
+        found = Guess({"kind": "question-answering"}, "articles hold paragraphs with questions (SQuAD)")
+    elif "format" not in given and _holds_a_word_a_line(path):
+        found = _guess_sentences(path, given)
+    else:
+        found = _guess_from_table(path, given)
+    if kind not in (None, found.task["kind"]):
+        raise UserError(f"{path}: for task.kind={kind} nothing is found in it; {found.reason}: {found.task['kind']}")
+    if found.task["kind"] == "question-answering":
+        found.task["no_answer"] = any(question.is_impossible for question in read_squad(path))
+    return found
+
+
+def _is_squad(path: str | Path) -> bool:
+    if format_of(path) != "json":
+        return False
+    try:
+        content = json.loads("\n".join(read_lines(path)))
+    except json.JSONDecodeError:
+        return False  # JSON lines, or a mistake that the reader of tables names
+    return isinstance(content, dict) and "data" in content
+
+
+def _holds_a_word_a_line(path: str | Path) -> bool:
+    if format_of(path) != "tsv":
+        return format_of(path) is None and not is_data_set(path)
+    lines = [line for line in islice(read_lines(path), _NUM_LINES) if line.strip()]
+    return bool(lines) and all(_TAG.fullmatch(line.rsplit("\t", 1)[-1].strip()) for line in lines)
+
+
+def _guess_sentences(path: str | Path, given: Mapping[str, Any]) -> Guess:
+    existing_file(Path(path))
+    try:
+        sentences = read_sentences(path, given.get("words"), given.get("tags"))
+    except UserError as error:
+        raise UserError(
+            f"{error}; the ending of the name tells no table (csv, tsv, jsonl, json, parquet), so a word with its tag "
+            "was looked for in each line; rename it, or give task.format"
+        ) from error
+    num_tags = len({tag for sentence in sentences for tag in sentence.tags or ()})
+    task = {"kind": "token-classification"} | {name: given[name] for name in ("words", "tags") if name in given}
+    return Guess(task, f"each line holds a word and one of {num_tags} tags")
+
+
+def _guess_from_table(path: str | Path, given: Mapping[str, Any]) -> Guess:
+    columns, header = _read(path, given)
+    found = guess_from_columns(columns, given)
+    if found is None:
+        kind, names = given.get("kind", "kind of task"), ", ".join(map(_short, columns))
+        raise UserError(
+            f"{path}: no {kind} fits its columns ({names}); name them, as in task.text=COLUMN task.label=COLUMN, "
+            "or give a recipe"
+        )
+    if not header:
+        found.task["header"] = False
+    return found
+
+
+def _read(path: str | Path, given: Mapping[str, Any]) -> tuple[Columns, bool]:
+    """The columns of a table, and whether its first line names them."""
+    more = {name: given[name] for name in ("format", "ragged") if name in given}
+    columns = _columns(read_table(path, {}, header=given.get("header", True), **more))
+    header = given.get("header", True)
+    is_text = (given.get("format") or format_of(path)) in ("csv", "tsv")
+    if is_text and "header" not in given and any(_is_value(name, values) for name, values in columns.items()):
+        columns, header = _columns(read_table(path, {}, header=False, **more)), False
+    for role in ("text", "pair", "label", "id", "context", "question"):
+        if given.get(role) is not None and str(given[role]) not in columns:
+            raise UserError(f"task.{role}: {no_column(str(path), str(given[role]), list(columns))}")
+    return columns, header
+
+
+def _columns(table: Table) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for record in table.records for name in record.values)
+    return {name: [record.values.get(name) for record in table.records] for name in names}
+
+
+def _is_value(name: str, values: Sequence[Any]) -> bool:
+    """Whether what should be the name of a column is one of its values, and these are few, or a number."""
+    return bool(re.fullmatch(r"-?\d+(\.\d+)?", name)) or (name in values and len(set(values)) <= len(values) / 2)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 30 else name[:30] + "..."
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

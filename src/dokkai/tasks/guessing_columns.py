@@ -1,0 +1,252 @@
+"""Guessing a task from the columns of a table: by their names, and by what they hold."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from dokkai.data.columns import TAGS, WORDS
+
+Columns = Mapping[str, Sequence[Any]]
+"""The values of each column; None where a record has none."""
+
+_TEXTS = ("text", "sentence", "review", "content", "body", "comment", "message", "tweet", "utterance", "document")
+_PAIRS = [  # and names that differ in 1 and 2, or in a and b, alone
+    ("premise", "hypothesis"),
+    ("question", "sentence"),
+    ("question", "passage"),
+    ("query", "passage"),
+    ("query", "document"),
+]
+_LABELS = ("label", "labels", "class", "category", "target", "sentiment", "score", "rating", "quality", "stars", "gold")
+_MORE_LABELS = ("topic", "intent", "emotion", "genre", "polarity", "similarity", "tags")
+_CHOICES = ("choices", "endings", "options", "candidates")
+_CHOICE = r"(choice|ending|option|answer|alternative)[0-9a-h]|[a-h]"
+_RIGHT = ("label", "answer", "answerkey", "correct", "gold", "target")
+_CONTEXTS = ("context", "passage", "article", "story", "paragraph", "sent1", "premise", "text")
+_QUESTIONS = ("question", "query", "sent2", "stem")
+_IDS = ("id", "idx", "index", "guid", "uid", "uuid", "key")
+_SEPARATORS = ("|", ";", ",")
+_FLAGS = {"0", "1", "true", "false"}
+_MANY = 20  # more different whole numbers than this are measurements, not classes, if they are not 0, 1, 2, ...
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """``[task]`` of a recipe, and what speaks for it."""
+
+    task: dict[str, Any]
+    reason: str
+
+
+def guess_from_columns(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
+    """The task that fits the columns, around the settings that are ``given``; None if there is none."""
+    kinds = [given["kind"]] if "kind" in given else list(_LOOKS)
+    return next((guess for kind in kinds if (guess := _LOOKS[kind](columns, given))), None)
+
+
+def _guess_questions(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
+    if not {"question", "context", "answers"} <= columns.keys():
+        return None
+    return Guess({"kind": "question-answering"}, "each record has a question, a context and answers")
+
+
+def _guess_sentences(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
+    words = given.get("words") or _named(columns, WORDS)
+    tags = given.get("tags") or _named(columns, TAGS)
+    if words is None or tags is None or not (_are_lists(columns[words]) and _are_lists(columns[tags])):
+        return None
+    reason = f"columns '{words}' and '{tags}' hold a list each"
+    return Guess({"kind": "token-classification", "words": words, "tags": tags}, reason)
+
+
+# ---- choices
+
+
+def _guess_choices(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
+    choices: list[str] = given.get("choices") or _choice_columns(columns)
+    label = given.get("label") or _named(columns, _RIGHT, without=choices)
+    if not choices or label is None:
+        return None
+    rows = [columns[choices[0]]] if len(choices) == 1 else [columns[choice] for choice in choices]
+    options = [
+        list(row[0]) if len(choices) == 1 else [_text(value) for value in row] for row in zip(*rows, strict=True)
+    ]
+    label_is = given.get("label_is") or _label_is([_text(value) for value in columns[label]], options)
+    context = given.get("context") or _named(columns, _CONTEXTS, without=[*choices, label])
+    question = given.get("question") or _named(columns, _QUESTIONS, without=[*choices, label])
+    if label_is is None or (context is None and question is None):
+        return None
+    texts = {name: column for name, column in (("context", context), ("question", question)) if column is not None}
+    task = {"kind": "multiple-choice", **texts, "choices": choices, "label": label, "label_is": label_is}
+    shown = f"column '{choices[0]}' holds lists" if len(choices) == 1 else f"columns {_listed(choices)} hold choices"
+    return Guess(task, f"{shown} and column '{label}' the {label_is} of the right one")
+
+
+def _choice_columns(columns: Columns) -> list[str]:
+    """One column of lists, or the columns of one family such as ``choice0``, ``choice1``."""
+    for name, values in columns.items():
+        if _plain(name) in _CHOICES and _are_lists(values) and all(len(value) > 1 for value in values):
+            return [name]
+    families: dict[str, list[str]] = {}
+    for name in columns:
+        if found := re.fullmatch(_CHOICE, _plain(name)):
+            families.setdefault(found[1] or "", []).append(name)
+    found_all = [names for family, names in families.items() if len(names) >= (2 if family else 3)]
+    return max(found_all, key=len, default=[])
+
+
+def _label_is(labels: Sequence[str], options: Sequence[Sequence[str]]) -> str | None:
+    """How the right choice is named: by its number from 0, its letter or its text."""
+    pairs = list(zip(labels, options, strict=True))
+    if all(label.isascii() and label.isdigit() and int(label) < len(row) for label, row in pairs):
+        return "number"
+    if all(len(label) == 1 and 0 <= ord(label) - ord("A") < len(row) for label, row in pairs):
+        return "letter"
+    return "text" if all(label in row for label, row in pairs) else None
+
+
+# ---- one text or two, and a label
+
+
+def _guess_texts(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
+    label, kind = given.get("label"), given.get("kind")
+    text, pair = given.get("text"), given.get("pair")
+    texts = [name for name, values in columns.items() if name not in (label, pair) and _are_texts(values)]
+    if text is None and pair is None:
+        text, pair = _pair(texts)
+    if text is None:
+        text = _named(columns, _TEXTS, without=set(columns) - set(texts)) or _longest(columns, texts)
+    if text is None:
+        return None
+    task = {"text": text} | ({} if pair is None else {"pair": pair})
+    rest = {name: values for name, values in columns.items() if name not in (text, pair)}
+    label = label or _named(rest, _LABELS, whole=True)
+    flags = given.get("label_columns") or [name for name, values in rest.items() if _are_flags(values)]
+    if label is None and len(flags) > 1 and kind in (None, "multi-label"):
+        return Guess({"kind": "multi-label", **task, "label_columns": flags}, f"columns {_listed(flags)} hold 0 or 1")
+    label = label or _named(_full(rest), (*_LABELS, *_MORE_LABELS)) or _fewest(rest)
+    if label is None:
+        return None
+    found = _kind_of(columns[label], kind)
+    return found and Guess(
+        {"kind": found.task.pop("kind"), **task, "label": label, **found.task}, f"column '{label}' {found.reason}"
+    )
+
+
+def _kind_of(values: Sequence[Any], kind: str | None) -> Guess | None:
+    """The kind that the values of a label column speak for, unless it is known, with its settings."""
+    if _are_lists(values):
+        return Guess({"kind": "multi-label"}, "holds lists")
+    labels = [_text(value) for value in values]
+    different = set(labels)
+    separator = next((mark for mark in _SEPARATORS if _has_separator(labels, mark)), None)
+    if kind == "multi-label" or (kind is None and separator is not None):
+        separator = separator or ","
+        return Guess(
+            {"kind": "multi-label", "label_separator": separator}, f"holds labels with '{separator}' between them"
+        )
+    numbers = [_number(label) for label in labels]
+    whole = {int(number) for number in numbers if number is not None and number == int(number)}
+    are_numbers = None not in numbers and not any(isinstance(value, bool) for value in values)
+    are_classes = whole in ({*range(len(whole))}, {*range(1, len(whole) + 1)}) or len(whole) <= _MANY
+    if kind == "regression" or (kind is None and are_numbers and (len(whole) < len(set(numbers)) or not are_classes)):
+        return Guess({"kind": "regression"}, f"holds {len(different)} different numbers")
+    if kind is None and len(labels) > _MANY and len(different) > len(labels) / 2:
+        return None  # a text rather than a class
+    return Guess({"kind": "classification"}, f"holds {len(different)} different value{'s' * (len(different) > 1)}")
+
+
+def _pair(texts: Sequence[str]) -> tuple[str | None, str | None]:
+    plain = {_plain(name): name for name in texts}
+    for first, second in _PAIRS:
+        if first in plain and second in plain:
+            return plain[first], plain[second]
+    for first, second in combinations(texts, 2):
+        one, other = _plain(first), _plain(second)
+        differing = [(x, y) for x, y in zip(one, other, strict=False) if x != y]
+        if len(one) == len(other) and differing in ([("1", "2")], [("a", "b")]):
+            return first, second
+    return None, None
+
+
+def _has_separator(labels: Sequence[str], mark: str) -> bool:
+    """Whether the labels look like several at once: parted they are fewer than whole."""
+    parts = {part.strip() for label in labels for part in label.split(mark)}
+    return any(mark in label for label in labels) and len(parts - {""}) < len(set(labels))
+
+
+def _longest(columns: Columns, names: Sequence[str]) -> str | None:
+    return max(names, key=lambda name: sum(map(len, columns[name])), default=None)
+
+
+def _fewest(columns: Columns) -> str | None:
+    """The column with the fewest different values, if they are few beside the rows."""
+    num_different = {name: len({_text(value) for value in values}) for name, values in _full(columns).items()}
+    few = {
+        name: number
+        for name, number in num_different.items()
+        if 1 < number <= max(2, len(columns[name]) / 2) and _plain(name) not in _IDS
+    }
+    return min(few, key=lambda name: few[name], default=None)
+
+
+# ---- what columns hold
+
+
+def _full(columns: Columns) -> Columns:
+    return {name: values for name, values in columns.items() if None not in values and "" not in values}
+
+
+def _are_lists(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, list) for value in values)
+
+
+def _are_texts(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, str) for value in values) and any(_number(value) is None for value in values if value)
+
+
+def _are_flags(values: Sequence[Any]) -> bool:
+    return {_text(value).lower() for value in values} <= _FLAGS
+
+
+def _number(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII) else None
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _plain(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
+def _named(columns: Columns, names: Iterable[str], without: Iterable[str] = (), whole: bool = False) -> str | None:
+    """The first column with one of these names, else (not ``whole``) with one of them as a word of its name."""
+    there = [name for name in columns if name not in set(without)]
+    words = {name: {_plain(name)} for name in there}
+    more = {name: set(re.split("[^a-z0-9]+", name.lower())) for name in there}
+    for of in [words] if whole else [words, more]:
+        for wanted in names:
+            for name in there:
+                if _plain(wanted) in of[name]:
+                    return name
+    return None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names[:5]) + (" ..." if len(names) > 5 else "")
+
+
+_LOOKS: dict[str, Callable[[Columns, Mapping[str, Any]], Guess | None]] = {
+    "question-answering": _guess_questions,
+    "token-classification": _guess_sentences,
+    "multiple-choice": _guess_choices,
+    "multi-label": _guess_texts,
+    "regression": _guess_texts,
+    "classification": _guess_texts,
+}
+KINDS = tuple(_LOOKS)
+"""The kinds that a guess may come to."""

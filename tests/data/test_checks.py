@@ -1,0 +1,56 @@
+"""What is said of the examples before a fine-tuning."""
+
+from dokkai.data.checks import check_examples, find_imbalance, find_repeats, show_labels
+from dokkai.data.columns import Sentence
+from dokkai.data.rows import Row
+from dokkai.data.squad import Question
+
+
+def row(text, label, line, pair=None):
+    return Row(text, pair, label, str(line), line)
+
+
+def test_labels_in_their_order():
+    assert show_labels(("no", "yes")) == "labels, in the order of the logits: no, yes"
+    assert show_labels(()) is None
+    assert show_labels([str(n) for n in range(21)]).endswith(", 18, 19, ... (21 in all)")
+
+
+def test_imbalance_is_said_above_three_to_one():
+    assert find_imbalance(["a"] * 6 + ["b"] * 2 + ["c"] * 3) is None
+    assert find_imbalance(["a"] * 7 + ["b"] * 2 + ["c"]) == (
+        "the classes are uneven: 7 of 10 examples are 'a', 1 'c'; 'a' alone would reach an accuracy of 70.0%, "
+        "so look at f1_macro too"
+    )
+    assert find_imbalance([]) is None
+
+
+def test_repeats():
+    train = [row("a", "x", 2), row("b", "x", 3, pair="c")]
+    assert find_repeats(train, [row("b", "x", 2), row("d", "x", 3)]) is None
+    assert find_repeats(train, []) is None
+    dev = [row("b", "y", 2, pair="c"), row("d", "x", 3), *[row("a", "x", line) for line in range(4, 9)]]
+    assert find_repeats(train, dev) == (
+        "6 of 7 examples to measure on are among those to train on too (lines 2, 4, 5, 6, 7, ...); "
+        "the scores flatter the model"
+    )
+
+
+def test_repeated_questions_are_named_by_their_ids():
+    train = [Question("q1", "Who?", "He.", ())]
+    assert "1 of 1 examples to measure on are among those to train on too (id q2)" in find_repeats(
+        train, [Question("q2", "Who?", "He.", ())]
+    )
+
+
+def test_all_of_it():
+    train = [row(str(n), "a" if n else "b", n + 2) for n in range(9)]
+    said = check_examples(train, train[:1], ("a", "b"))
+    assert [line.split(":")[0] for line in said[:2]] == ["labels, in the order of the logits", "the classes are uneven"]
+    assert said[2].startswith("1 of 1 examples to measure on")
+
+
+def test_examples_without_a_label_that_is_a_text():
+    sentences = [Sentence((word,), ("O",), word, 1) for word in "abcd"]
+    assert check_examples(sentences, sentences[:1], ()) == [find_repeats(sentences, sentences[:1])]
+    assert check_examples(sentences, [], ()) == []

@@ -1,0 +1,56 @@
+"""Holding out: a share of the examples, at random, and nothing on both sides."""
+
+import pytest
+
+from dokkai.data.columns import Sentence
+from dokkai.data.heldout import content_of, hold_out
+from dokkai.data.rows import Row
+from dokkai.data.squad import Question
+
+
+def rows(*texts):
+    return [Row(text, None, "x", str(number), number + 2) for number, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize(("num_examples", "share", "num_held"), [(200, 0.1, 20), (7, 0.1, 1), (2, 0.9, 1)])
+def test_a_share_is_held_out(num_examples, share, num_held):
+    examples = rows(*map(str, range(num_examples)))
+    train, dev = hold_out(examples, share)
+    assert len(dev) == num_held
+    assert sorted(train + dev, key=lambda row: row.line) == examples
+    assert train == sorted(train, key=lambda row: row.line) and dev == sorted(dev, key=lambda row: row.line)
+    assert hold_out(examples, share) == (train, dev)
+
+
+def test_it_is_not_the_end_of_the_file():
+    _, dev = hold_out(rows(*map(str, range(200))), 0.1)
+    assert min(row.line for row in dev) < 30 and len([row for row in dev if row.line > 182]) < 10
+
+
+def test_the_same_text_stays_on_one_side():
+    train, dev = hold_out(rows(*[str(number % 20) for number in range(100)]), 0.1)
+    assert len(dev) == 10
+    assert not {row.text for row in train} & {row.text for row in dev}
+
+
+def test_questions_about_a_context_stay_together():
+    examples = [Question(f"{n}", f"{n}?", f"context {n // 5}", ()) for n in range(50)]
+    train, dev = hold_out(examples, 0.1)
+    assert len(dev) == 5
+    assert not {question.context for question in train} & {question.context for question in dev}
+
+
+def test_questions_about_one_context_are_parted():
+    train, dev = hold_out([Question(f"{n}", f"{n}?", "one", ()) for n in range(50)], 0.1)
+    assert (len(train), len(dev)) == (45, 5)
+
+
+def test_examples_that_are_all_the_same_are_not_parted():
+    assert hold_out(rows("a", "a", "a"), 0.1)[1] == []
+    assert hold_out(rows("a"), 0.5)[1] == []
+
+
+def test_content():
+    first, second = Row("a", "b", "x", "0", 2), Row("a", "b", "y", "1", 3)
+    assert content_of(first) == content_of(second) != content_of(Row("a", "c", "x", "0", 2))
+    assert content_of(Sentence(("a", "b"), None, "0", 1)) != content_of(Sentence(("a", "c"), None, "0", 1))

@@ -1,0 +1,354 @@
+"""Guessing the task from a file: what is made of every layout, and what is said where nothing fits."""
+
+import json
+import re
+
+import pytest
+
+from dokkai.errors import UserError
+from dokkai.settings import load_settings
+from dokkai.tasks.guessing import guess_recipe, guess_task
+
+
+def qas(*answers):
+    return [
+        {"id": str(n), "question": "?", "answers": [{"text": text, "answer_start": 0}] if text else []}
+        for n, text in enumerate(answers)
+    ]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name, content):
+        path = tmp_path / name
+        lines = "".join(json.dumps(record) + "\n" for record in content) if isinstance(content, list) else content
+        path.write_text(json.dumps(content) if isinstance(content, dict) else lines, encoding="utf-8")
+        return path
+
+    return write
+
+
+def table(names, *rows, times=6):
+    return "\n".join([names, *rows * times]) + "\n"
+
+
+TEXT = "a rather long text that goes on"
+GUESSES = {
+    "text and label": (
+        "a.csv",
+        table("text,label", "good,yes", "bad,no"),
+        {"kind": "classification", "text": "text", "label": "label"},
+        "column 'label' holds 2 different values",
+    ),
+    "other names, in words": (
+        "a.tsv",
+        table("Id\tReview_Body\tAuthor\tStar Rating", f"1\t{TEXT}\tAnn\t5", f"2\t{TEXT}\tAnn\t1"),
+        {"kind": "classification", "text": "Review_Body", "label": "Star Rating"},
+        "column 'Star Rating' holds 2",
+    ),
+    "no known name": (
+        "a.csv",
+        table("x,words said,y", f"7,{TEXT},sad", f"8,{TEXT} and on,glad", f"9,{TEXT} and off,glad"),
+        {"kind": "classification", "text": "words said", "label": "y"},
+        "column 'y' holds 2",
+    ),
+    "no header line": (
+        "cola.tsv",
+        "gj04\t1\t\tOur friends will not buy it.\ngj05\t0\t*\tOur friends buy will not.\ngj06\t1\t\tThey will.\n" * 2,
+        {"kind": "classification", "text": "3", "label": "1", "header": False},
+        "column '1' holds 2",
+    ),
+    "a pair by its numbers": (
+        "mrpc.tsv",
+        table("Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", "1\t7\t8\tA cat.\tA dog.", "0\t9\t7\tOne.\tTwo."),
+        {"kind": "classification", "text": "#1 String", "pair": "#2 String", "label": "Quality"},
+        "",
+    ),
+    "a pair by its letters": (
+        "a.jsonl",
+        [{"text_a": "a", "text_b": "b", "label": True}, {"text_a": "c", "text_b": "d", "label": False}],
+        {"kind": "classification", "text": "text_a", "pair": "text_b", "label": "label"},
+        "",
+    ),
+    "a pair by its names": (
+        "a.jsonl",
+        [{"premise": "a", "hypothesis": "b", "label": 0, "text": "c"}, {"premise": "c", "hypothesis": "d", "label": 2}],
+        {"kind": "classification", "text": "premise", "pair": "hypothesis", "label": "label"},
+        "",
+    ),
+    "numbers with fractions": (
+        "a.jsonl",
+        [{"sentence1": "a", "sentence2": "b", "score": 2.5}, {"sentence1": "c", "sentence2": "d", "score": 3.0}],
+        {"kind": "regression", "text": "sentence1", "pair": "sentence2", "label": "score"},
+        "column 'score' holds 2 different numbers",
+    ),
+    "many whole numbers": (
+        "a.csv",
+        table("text,score", *[f"a{n},{n * n}" for n in range(30)]),
+        {"kind": "regression", "text": "text", "label": "score"},
+        "30 different numbers",
+    ),
+    "many numbers of classes": (
+        "a.csv",
+        table("text,label", *[f"a{n},{n}" for n in range(30)]),
+        {"kind": "classification", "text": "text", "label": "label"},
+        "30 different values",
+    ),
+    "lists of labels": (
+        "a.jsonl",
+        [{"text": "a", "labels": ["x", "y"]}, {"text": "b", "labels": []}],
+        {"kind": "multi-label", "text": "text", "label": "labels"},
+        "column 'labels' holds lists",
+    ),
+    "labels with separators": (
+        "a.csv",
+        table("text,tags", "a,x|y", "b,x", "c,y"),
+        {"kind": "multi-label", "text": "text", "label": "tags", "label_separator": "|"},
+        "column 'tags' holds labels with '|' between them",
+    ),
+    "a comma within a name is no separator": (
+        "a.csv",
+        table("text,label", 'a,"Paris, Texas"', 'b,"Rome, Ohio"'),
+        {"kind": "classification", "text": "text", "label": "label"},
+        "",
+    ),
+    "columns of 0 and 1": (
+        "a.csv",
+        table("id,comment_text,toxic,insult", "7,You!,1,1", "8,Hello,0,0", "9,Oh,1,0"),
+        {"kind": "multi-label", "text": "comment_text", "label_columns": ["toxic", "insult"]},
+        "columns 'toxic', 'insult' hold 0 or 1",
+    ),
+    "columns of choices": (
+        "a.json",
+        [{"question": "?", "choice0": "x", "choice1": "y", "choice2": "z", "label": n} for n in (0, 2)],
+        {
+            "kind": "multiple-choice",
+            "question": "question",
+            "choices": ["choice0", "choice1", "choice2"],
+            "label": "label",
+            "label_is": "number",
+        },
+        "columns 'choice0', 'choice1', 'choice2' hold choices and column 'label' the number of the right one",
+    ),
+    "letters": (
+        "a.csv",
+        table("passage,question,A,B,C,answer", "p,q,x,y,z,B", "p,q,x,y,z,C"),
+        {
+            "kind": "multiple-choice",
+            "context": "passage",
+            "question": "question",
+            "choices": ["A", "B", "C"],
+            "label": "answer",
+            "label_is": "letter",
+        },
+        "",
+    ),
+    "a list of choices": (
+        "a.jsonl",
+        [{"question": "?", "choices": ["x", "y"], "answer": "y"}],
+        {
+            "kind": "multiple-choice",
+            "question": "question",
+            "choices": ["choices"],
+            "label": "answer",
+            "label_is": "text",
+        },
+        "column 'choices' holds lists and column 'answer' the text of the right one",
+    ),
+    "endings": (
+        "a.jsonl",
+        [{"sent1": "a", "sent2": "b", "ending0": "c", "ending1": "d", "label": 1}],
+        {
+            "kind": "multiple-choice",
+            "context": "sent1",
+            "question": "sent2",
+            "choices": ["ending0", "ending1"],
+            "label": "label",
+            "label_is": "number",
+        },
+        "",
+    ),
+    "words and tags in lists": (
+        "a.jsonl",
+        [{"tokens": ["a", "b"], "pos_tags": [1, 2], "ner_tags": ["O", "B-X"]}],
+        {"kind": "token-classification", "words": "tokens", "tags": "ner_tags"},
+        "columns 'tokens' and 'ner_tags' hold a list each",
+    ),
+    "a word a line": (
+        "a.bio",
+        "EU B-ORG\nrejects O\n\nPeter B-PER\n",
+        {"kind": "token-classification"},
+        "each line holds a word and one of 3 tags",
+    ),
+    "a word a line, with tabs": (
+        "a.tsv",
+        "EU\tB-ORG\nrejects\tO\n\n",
+        {"kind": "token-classification"},
+        "one of 2 tags",
+    ),
+    "articles": (
+        "a.json",
+        {"data": [{"paragraphs": [{"context": "a b", "qas": qas("a", "a b")}]}]},
+        {"kind": "question-answering", "no_answer": False},
+        "articles hold paragraphs with questions (SQuAD)",
+    ),
+    "articles with questions without an answer": (
+        "a.json",
+        {"data": [{"paragraphs": [{"context": "a b", "qas": qas("a", "")}]}]},
+        {"kind": "question-answering", "no_answer": True},
+        "",
+    ),
+    "questions as records": (
+        "a.jsonl",
+        [{"context": "a b", "question": "?", "answers": {"text": ["b"], "answer_start": [2]}}],
+        {"kind": "question-answering", "no_answer": False},
+        "each record has a question, a context and answers",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GUESSES)
+def test_guesses(name, write):
+    file, content, expected, reason = GUESSES[name]
+    found = guess_task(write(file, content), {})
+    assert found.task == expected
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    ("names", "given", "expected"),
+    [
+        ("text,label,stars", {"label": "stars"}, {"kind": "classification", "text": "text", "label": "stars"}),
+        ("text,body,label", {"text": "body"}, {"kind": "classification", "text": "body", "label": "label"}),
+        ("0,1,2", {"text": 0, "label": 2, "header": True}, {"kind": "classification", "text": "0", "label": "2"}),
+        ("text,x,score", {"kind": "regression"}, {"kind": "regression", "text": "text", "label": "score"}),
+        (
+            "text,x,label",
+            {"kind": "multi-label"},
+            {"kind": "multi-label", "text": "text", "label": "label", "label_separator": ","},
+        ),
+    ],
+)
+def test_what_is_given_stays(names, given, expected, write):
+    path = write("a.csv", table(names, "one text,other text,1", "more text,another text,2"))
+    assert guess_task(path, given).task == expected
+
+
+def test_a_recipe_is_made_and_said(write, capsys):
+    path = write("a.csv", table("text,stars,label", "good,1,yes", "bad,5,no"))
+    recipe = guess_recipe(path, ["task.label=stars", "train.epochs=1"])
+    assert capsys.readouterr().err.rstrip() == (
+        f"no recipe: a guess is made from {path}, where column 'stars' holds 2 different values: "
+        "task.kind=classification task.text=text task.label=stars"
+    )
+    guess_recipe(path, ["task.label=stars"])
+    assert capsys.readouterr().err == ""
+    settings = load_settings(recipe, ["task.label=stars", "train.epochs=1"])
+    assert (settings.task.kind, settings.task.text, settings.task.label) == ("classification", "text", "stars")
+    assert (settings.train.epochs, settings.train.learning_rate, settings.train.dev_share) == (1, 5e-5, 0.1)
+    assert recipe["train"]["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "given", "message"),
+    [
+        (
+            "a.csv",
+            table("id,title of it", *[f"{n},text {n}" for n in range(9)], times=1),
+            {},
+            "a.csv: no kind of task fits its columns (id, title of it); name them, as in task.text=COLUMN "
+            "task.label=COLUMN, or give a recipe",
+        ),
+        ("a.csv", table("x,y", "1,2", "2,1"), {}, "no kind of task fits its columns (x, y)"),
+        (
+            "a.csv",
+            table("text,label", "a,1"),
+            {"kind": "multiple-choice"},
+            "a.csv: no multiple-choice fits its columns",
+        ),
+        ("a.csv", table("text,label", "a,1"), {"kind": "classfication"}, "unknown task.kind 'classfication'; did you"),
+        ("a.csv", table("text,label", "a,1"), {"kind": "pretraining"}, "unknown task.kind 'pretraining'"),
+        ("a.csv", table("text,label", "a,1"), {"label": "lable"}, "task.label: "),
+        (
+            "a.csv",
+            table("text,label", "a,1"),
+            {"label": "lable"},
+            "a.csv: no column 'lable'; there is: text, label; did you mean 'label'?",
+        ),
+        (
+            "a.bio",
+            "a O\nb B-X\n",
+            {"kind": "classification"},
+            "a.bio: for task.kind=classification nothing is found in it; each line holds a word and one of 2 tags: "
+            "token-classification",
+        ),
+        (
+            "notes.txt",
+            "One line of prose.\nAnd one.\n",
+            {},
+            "line 2: 2 fields where line 1 has 4; each word needs them all, and a blank line ends a sentence; "
+            "the ending of the name tells no table (csv, tsv, jsonl, json, parquet), so a word with its tag was looked "
+            "for in each line; rename it, or give task.format",
+        ),
+        ("a.json", '{"data": ', {}, "a.json line 1: not JSON"),
+        ("a.json", '{"data": [{}]}', {}, "a.json: not in SQuAD's layout: 'paragraphs' is missing in data[0]"),
+    ],
+)
+def test_mistakes(write, name, content, given, message):
+    with pytest.raises(UserError, match=re.escape(message)) as raised:
+        guess_task(write(name, content), given)
+    assert "\n" not in str(raised.value)
+
+
+def test_standard_input_is_no_file_to_guess_from():
+    with pytest.raises(UserError, match="a guess reads the file twice, and standard input can be read once"):
+        guess_task("-", {})
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("glue/CoLA-train.tsv", {"kind": "classification", "text": "3", "label": "1", "header": False}),
+        (
+            "glue/MRPC-train.tsv",
+            {"kind": "classification", "text": "#1 String", "pair": "#2 String", "label": "Quality"},
+        ),
+        ("glue/RTE-train.tsv", {"kind": "classification", "text": "sentence1", "pair": "sentence2", "label": "label"}),
+        ("glue/SST-2-train.tsv", {"kind": "classification", "text": "sentence", "label": "label"}),
+        ("jglue/jsts-train.json", {"kind": "regression", "text": "sentence1", "pair": "sentence2", "label": "label"}),
+        (
+            "jglue/jcommonsenseqa-train.json",
+            {
+                "kind": "multiple-choice",
+                "question": "question",
+                "choices": [f"choice{n}" for n in range(5)],
+                "label": "label",
+                "label_is": "number",
+            },
+        ),
+        (
+            "arc/arc_easy.train.jsonl",
+            {
+                "kind": "multiple-choice",
+                "question": "question",
+                "choices": ["choices"],
+                "label": "label",
+                "label_is": "number",
+            },
+        ),
+        ("conll2003/train.iob2", {"kind": "token-classification"}),
+        ("ner-ja/train.bio", {"kind": "token-classification"}),
+        (
+            "jsick/train.tsv",
+            {
+                "kind": "classification",
+                "text": "sentence_A_Ja",
+                "pair": "sentence_B_Ja",
+                "label": "entailment_label_Ja",
+            },
+        ),
+    ],
+)
+def test_development_data(data, name, expected):
+    assert guess_task(data / name, {}).task == expected

@@ -1,0 +1,102 @@
+"""`dokkai finetune` without a recipe: it guesses, says so, asks nothing, and goes on."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+from command_line import EXAMPLES, dokkai, external, make_home, tree, works
+
+SHORT = ["task.max_length=64", "train.steps=2", "train.batch_size=4"]
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    return make_home(tmp_path_factory)
+
+
+def test_a_table_without_a_recipe(home, tmp_path):
+    words = ["finetune", *SHORT, "--train", EXAMPLES / "topics-train.csv", "--from", home / "encoder"]
+    done = dokkai(*words, "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    assert "where column 'label' holds 6 different values: task.kind=classification task.text=text" in done.err
+    num_rows = len((EXAMPLES / "topics-train.csv").read_text(encoding="utf-8").splitlines()) - 1
+    num_held = round(num_rows / 10)
+    assert f"without --dev {num_held} examples of {words[5]} are held out to measure on" in done.err
+    assert f"fine-tuning on {num_rows - num_held} examples" in done.err
+    assert "labels, in the order of the logits: " in done.err
+    assert "accuracy" in done.out
+    record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert record["settings"]["task"]["label"] == "label" and record["settings"]["train"]["dev_share"] == 0.1
+    assert record["sources"]["num_examples"] == num_rows - num_held and record["sources"]["dev"] is None
+    before = tree(tmp_path / "run")
+    again = dokkai(*words, "--out", tmp_path / "run")
+    assert again.code == 0 and "this run is finished already" in again.err
+    assert tree(tmp_path / "run") == before
+    (prediction,) = works("predict", tmp_path / "run", stdin='{"text": "A volcano."}\n').splitlines()
+    assert len(json.loads(prediction)["probabilities"]) == 6
+
+
+def test_with_a_file_to_measure_on_nothing_is_held_out(home, tmp_path):
+    train = tmp_path / "train.csv"
+    lines = (EXAMPLES / "topics-train.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = lines[:1] + lines[1:20] + lines[-20:]
+    train.write_text("".join(lines[:37]), encoding="utf-8")
+    dev = tmp_path / "dev.csv"
+    dev.write_text("".join(lines[:1] + lines[34:40]), encoding="utf-8")
+    words = ["finetune", "--train", train, "--dev", dev, "--from", home / "encoder", "--out", tmp_path / "run", *SHORT]
+    done = dokkai(*words)
+    assert done.code == 0, done.err
+    assert "held out" not in done.err and "fine-tuning on 36 examples" in done.err
+    assert "3 of 6 examples to measure on are among those to train on too (lines 2, 3, 4)" in done.err
+
+
+def test_a_recipe_holds_out_nothing_unless_it_says_so(home, tmp_path):
+    words = ["my-classes", "--train", EXAMPLES / "topics-train.csv", "--from", home / "encoder", *SHORT]
+    done = dokkai("finetune", *words, "--out", tmp_path / "run", "train.dev_share=0.5")
+    assert done.code == 0 and "no recipe" not in done.err and "held out" in done.err
+
+
+def test_questions_without_a_recipe(home, tmp_path):
+    words = ["--train", EXAMPLES / "train.json", "--from", home / "encoder", "--out", tmp_path / "run", "--limit", 40]
+    done = dokkai("finetune", *words, *SHORT, "task.stride=16")
+    assert done.code == 0, done.err
+    assert (
+        "articles hold paragraphs with questions (SQuAD): task.kind=question-answering task.no_answer=true" in done.err
+    )
+
+
+def test_mistakes(home, tmp_path):
+    def said(train, *more):
+        done = dokkai("finetune", "--train", train, "--from", home / "encoder", "--out", tmp_path / "run", *more)
+        assert (done.code, done.out) == (2, "") and "Traceback" not in done.err
+        return done.err.splitlines()[-1]
+
+    table = tmp_path / "a.csv"
+    table.write_text("first,second\n1,2\n2,3\n", encoding="utf-8")
+    assert "a.csv: no kind of task fits its columns (first, second); name them" in said(table)
+    assert "a.csv: no column 'stars'; there is: first, second" in said(table, "task.label=stars")
+    assert said(tmp_path / "nothing.csv").endswith("nothing.csv: no such file")
+    assert said(tmp_path / "nothing").endswith("nothing: no such file")
+    assert re.search(
+        r"no such file, and the Hugging Face hub cannot be reached .*check the name", said("nobody/nothing")
+    )
+    assert "unknown task.kind 'clasification'; did you mean 'classification'?" in said(table, "task.kind=clasification")
+    shutil.copy(EXAMPLES / "topics-train.csv", table)
+    assert "a.csv: unknown setting 'train.epoch'; did you mean 'train.epochs'?" in said(table, "train.epoch=3")
+    assert "unknown recipe 'label=x'" in said(table, "label=x")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_guess_loads_no_library_that_it_does_not_need(tmp_path):
+    """A CSV is read without datasets; `dokkai --help` anyway."""
+    path = tmp_path / "a.csv"
+    path.write_text("x,y\n1,2\n", encoding="utf-8")
+    check = (
+        "import atexit, sys\n"
+        "heavy = {'datasets', 'pyarrow', 'pandas'}\n"
+        "atexit.register(lambda: print('LOADED', sorted(heavy & set(sys.modules))))"
+    )
+    done = external("finetune", "--train", path, "--from", tmp_path, "--out", tmp_path / "run", code=check)
+    assert done.returncode == 2 and done.stdout.rstrip().endswith("LOADED []")
