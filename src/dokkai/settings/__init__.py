@@ -12,9 +12,13 @@ from dokkai.settings.recipe import (
 from dokkai.settings.tasks import (
     TASK_KINDS,
     ClassificationSettings,
+    MultiLabelSettings,
+    MultipleChoiceSettings,
     PretrainingSettings,
     QuestionAnsweringSettings,
+    RegressionSettings,
     TaskSettings,
+    TokenClassificationSettings,
 )
 from dokkai.settings.train import TrainSettings
 
@@ -22,10 +26,14 @@ __all__ = [
     "TASK_KINDS",
     "ClassificationSettings",
     "ModelSettings",
+    "MultiLabelSettings",
+    "MultipleChoiceSettings",
     "PretrainingSettings",
     "QuestionAnsweringSettings",
+    "RegressionSettings",
     "Settings",
     "TaskSettings",
+    "TokenClassificationSettings",
     "TrainSettings",
     "describe_settings",
     "grid_overrides",
