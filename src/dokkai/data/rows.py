@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from dokkai.data.tables import Format, Record, read_table, text_of
 from dokkai.errors import UserError
@@ -40,7 +41,7 @@ def read_rows(
     table = read_table(path, wanted, header, format, ragged)
     rows = [_row(record, wanted, index, table.where(record)) for index, record in enumerate(table.records)]
     if id is not None:
-        _check_ids(rows, f"{table.name}: column '{id}'", table.unit)
+        check_ids(rows, f"{table.name}: column '{id}'", table.unit)
     return rows
 
 
@@ -51,9 +52,18 @@ def _row(record: Record, wanted: dict[str, str], index: int, where: str) -> Row:
     return Row(values["text"], values.get("pair"), values.get("label"), values.get("id", str(index)), record.line)
 
 
-def _check_ids(rows: Sequence[Row], where: str, unit: str) -> None:
-    counts = Counter(row.id for row in rows)
-    for row in rows:
-        if counts[row.id] > 1:
-            times = f"{counts[row.id]} times, first in {unit} {row.line}"
-            raise UserError(f"{where}: the id '{row.id}' occurs {times}; ids must differ")
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def line(self) -> int: ...
+
+
+def check_ids(examples: Sequence[_Named], where: str, unit: str) -> None:
+    """UserError if two have the same id; ``where`` names the file and the column, ``unit`` what ``line`` counts."""
+    counts = Counter(example.id for example in examples)
+    for example in examples:
+        if counts[example.id] > 1:
+            times = f"{counts[example.id]} times, first in {unit} {example.line}"
+            raise UserError(f"{where}: the id '{example.id}' occurs {times}; ids must differ")

@@ -55,7 +55,11 @@ def read_table(
     cannot be read so: a missing column of a CSV or TSV, a wrong number of fields, no rows.
     """
     name = "standard input" if str(path) == "-" else str(path)
-    match format or _format_of(path, name):
+    match format or format_of(path):
+        case None:
+            raise UserError(
+                f"{name}: the ending of the name does not tell the format; give format: {', '.join(_FORMATS)}"
+            )
         case "jsonl":
             unit, records = "line", _json_lines(read_lines(path), name)
         case "json":
@@ -74,14 +78,13 @@ def read_table(
     return found
 
 
-def _format_of(path: str | Path, name: str) -> str:
+def format_of(path: str | Path) -> Format | None:
+    """The format that the ending of a name tells, that of a compression apart; None if it tells none."""
     endings = [ending.lower() for ending in Path(path).suffixes]
     if endings and endings[-1] in COMPRESSED:
         endings.pop()
     ending = endings[-1].removeprefix(".") if endings else ""
-    if ending not in _FORMATS:
-        raise UserError(f"{name}: the ending of the name does not tell the format; give format: {', '.join(_FORMATS)}")
-    return ending
+    return next((format for format in get_args(Format) if format == ending), None)
 
 
 # ---- CSV and TSV
