@@ -18,6 +18,7 @@ from dokkai.settings.tasks import (
     QuestionAnsweringSettings,
     RegressionSettings,
     TaskSettings,
+    TextSettings,
     TokenClassificationSettings,
 )
 from dokkai.settings.train import TrainSettings
@@ -33,6 +34,7 @@ __all__ = [
     "RegressionSettings",
     "Settings",
     "TaskSettings",
+    "TextSettings",
     "TokenClassificationSettings",
     "TrainSettings",
     "describe_settings",

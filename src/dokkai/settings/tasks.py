@@ -62,7 +62,7 @@ class PretrainingSettings(Section):
         return self
 
 
-class _TextSettings(Section):
+class TextSettings(Section):
     """What the tasks on one text or a pair of texts share."""
 
     text: Column = Field("text", description="column of the text (a number counts columns from 0)")
@@ -74,7 +74,7 @@ class _TextSettings(Section):
     max_length: int = Field(128, ge=4, description="longest sequence in tokens; longer ones are cut and counted")
 
 
-class ClassificationSettings(_TextSettings):
+class ClassificationSettings(TextSettings):
     """One label for one text or a pair of texts."""
 
     kind: Literal["classification"] = "classification"
@@ -92,7 +92,7 @@ class ClassificationSettings(_TextSettings):
         return self
 
 
-class MultiLabelSettings(_TextSettings):
+class MultiLabelSettings(TextSettings):
     """Any number of labels for one text or a pair of texts."""
 
     kind: Literal["multi-label"] = "multi-label"
@@ -115,7 +115,7 @@ class MultiLabelSettings(_TextSettings):
         return self
 
 
-class RegressionSettings(_TextSettings):
+class RegressionSettings(TextSettings):
     """A number for one text or a pair of texts, such as how alike they are."""
 
     kind: Literal["regression"] = "regression"
@@ -160,9 +160,7 @@ class TokenClassificationSettings(Section):
     words: Column | None = Field(
         None, description="column of the words: a number from 0 where lines hold a word each; unset: the usual one"
     )
-    tags: Column | None = Field(
-        None, description="column of the tags: a number, -1 for the last; unset: the usual one"
-    )
+    tags: Column | None = Field(None, description="column of the tags: a number, -1 for the last; unset: the usual one")
     id: Column | None = Field(None, description="column of the id in JSON; unset: the number of the sentence")
     format: TableFormat | None = Field(None, description="tsv, jsonl, json; unset: by the ending of the file")
     labels: Names | None = Field(None, description="all tags in the order of the logits; unset: as found, O first")
