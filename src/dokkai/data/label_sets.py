@@ -34,7 +34,7 @@ def read_label_sets(path: str | Path, settings: MultiLabelSettings) -> list[Labe
     wanted = {role: column for role, column in columns.items() if column is not None}
     if not flags:
         wanted["label"] = s.label
-    table = read_table(path, wanted, s.header, s.format, s.ragged)
+    table = read_table(path, wanted, s.header, s.format, s.ragged, s.skip_short)
     rows = []
     for number, record in enumerate(table.records):
         where, values = table.where(record), record.values

@@ -71,6 +71,7 @@ class TextSettings(Section):
     header: bool = Field(True, description="the first line of a table names its columns")
     format: TableFormat | None = Field(None, description="csv, tsv, jsonl, json; unset: by the ending of the file")
     ragged: bool = Field(False, description="rows may have more or fewer fields than the first, behind the needed ones")
+    skip_short: bool = Field(False, description="rows without the needed fields are left out, and counted")
     max_length: int = Field(128, ge=4, description="longest sequence in tokens; longer ones are cut and counted")
 
 

@@ -38,7 +38,7 @@ class Classification:
     def read(self, path: Path) -> Sequence[Row]:
         """Labelled rows of a table or of JSON lines; UserError for a label the model does not know."""
         s = self.settings
-        rows = read_rows(path, s.text, s.pair, s.label, s.id, s.header, s.format, s.ragged)
+        rows = read_rows(path, s.text, s.pair, s.label, s.id, s.header, s.format, s.ragged, s.skip_short)
         for row in rows:
             if self.labels and row.label is not None and row.label not in self._numbers:
                 raise UserError(

@@ -36,7 +36,7 @@ class Regression:
     def read(self, path: Path) -> Sequence[Row]:
         """Rows of a table or of JSON lines; UserError for a label that is no number."""
         s = self.settings
-        rows = read_rows(path, s.text, s.pair, s.label, s.id, s.header, s.format, s.ragged)
+        rows = read_rows(path, s.text, s.pair, s.label, s.id, s.header, s.format, s.ragged, s.skip_short)
         for row in rows:
             if not _is_number(row.label):
                 raise UserError(f"{path} line {row.line}: '{row.label}' (column '{s.label}') is no number")

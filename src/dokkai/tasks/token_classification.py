@@ -27,6 +27,7 @@ from dokkai.tokenization import Tokenizer
 
 _NO_LABEL = -100
 _OUTSIDE = "O"
+_WORDS = "tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +104,16 @@ class TokenClassification:
     def parse(self, record: Mapping[str, Any], index: int) -> TaggedText:
         """``{"tokens": [...]}`` with words, or ``{"text": ...}``, in which words are what the tokenizer says."""
         name = str(record.get(self.settings.id or "id", index))
-        words = record.get(self.settings.words or "tokens")
+        column = self.settings.words or _WORDS
+        column = _WORDS if column.lstrip("-").isdigit() else column  # trained on files with a word a line
+        words = record.get(column)
         if isinstance(words, list) and words and all(isinstance(word, str) and word for word in words):
             return replace(tagged_text(Sentence(tuple(words), None, name, index + 1)), document=index)
         text = record.get("text")
         if not isinstance(text, str):
             raise UserError(
-                f"line {index + 1}: no text under 'text', and no list of words under "
-                f"'{self.settings.words or 'tokens'}'; found: {', '.join(record) or 'nothing'}"
+                f"line {index + 1}: no text under 'text', and no list of words under '{column}'; "
+                f"found: {', '.join(record) or 'nothing'}"
             )
         return TaggedText(text, tuple(self._tokenizer.words(text)), None, name, index)
 
