@@ -161,26 +161,79 @@ def test_what_is_new_and_unused_is_said_once(tokenizer, tmp_path: Path, capsys) 
     assert said.count("unused (in the file only): bert.pooler.dense.bias, bert.pooler.dense.weight") == 1
 
 
+_SHAPE = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+
+
 @pytest.mark.parametrize(
-    ("changes", "kind"),
+    ("architecture", "changes", "kind", "record", "keys"),
     [
-        ({"problem_type": "multi_label_classification"}, "multi_label_classification"),
-        ({"problem_type": "regression"}, "regression"),
-        ({"id2label": {"0": "LABEL_0"}}, "regression"),
-        ({"problem_type": "single_label_classification"}, None),
+        ("SequenceClassification", {}, "classification", {"text": "a"}, {"label", "probability", "probabilities"}),
+        (
+            "SequenceClassification",
+            {"problem_type": "single_label_classification"},
+            "classification",
+            {"text": "a"},
+            {"label", "probability", "probabilities"},
+        ),
+        (
+            "SequenceClassification",
+            {"problem_type": "multi_label_classification"},
+            "multi-label",
+            {"text": "a"},
+            {"labels", "probabilities"},
+        ),
+        (
+            "SequenceClassification",
+            {"problem_type": "regression", "id2label": {"0": "x"}},
+            "regression",
+            {"text": "a"},
+            {"value"},
+        ),
+        ("SequenceClassification", {"id2label": {"0": "LABEL_0"}}, "regression", {"text": "a"}, {"value"}),
+        (
+            "TokenClassification",
+            {"id2label": {"0": "O", "1": "B-X"}},
+            "token-classification",
+            {"text": "a b"},
+            {"tokens", "tags", "probabilities", "entities"},
+        ),
+        ("TokenClassification", {"id2label": {"0": "DT", "1": "NN"}}, "token-classification", {"text": "a"}, None),
+        (
+            "MultipleChoice",
+            {},
+            "multiple-choice",
+            {"question": "a", "choices": ["b", "c"]},
+            {"label", "choice", "probability", "probabilities"},
+        ),
     ],
 )
-def test_a_classifier_of_another_kind_has_no_task(changes, kind, tokenizer, tmp_path: Path, capsys) -> None:
-    from transformers import BertConfig, BertForSequenceClassification
+def test_the_task_of_a_directory_of_transformers(
+    architecture, changes, kind, record, keys, tokenizer, tmp_path: Path
+) -> None:
+    import transformers
 
-    shape = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-    BertForSequenceClassification(BertConfig(vocab_size=tokenizer.vocab_size, **shape, **changes)).save_pretrained(
-        tmp_path
-    )
+    config = transformers.BertConfig(vocab_size=tokenizer.vocab_size, **_SHAPE, **changes)
+    getattr(transformers, f"BertFor{architecture}")(config).save_pretrained(tmp_path)
     save_tokenizer(tokenizer, tmp_path)
     opened = load(tmp_path, "cpu", "fp32")
-    assert (opened.task is None) is (kind is not None)
-    assert (f"there is no task for problem_type '{kind}'" in capsys.readouterr().err) is (kind is not None)
+    assert opened.task is not None and opened.task.kind == kind
+    found = opened.predict([opened.task.parse(record, 0)])[0]
+    assert keys is None or set(found) == {"id", *keys}
+
+
+@pytest.mark.parametrize("problem_type", ["regression", "dancing"])
+def test_a_classifier_of_another_kind_has_no_task(problem_type, tokenizer, tmp_path: Path, capsys) -> None:
+    """Two numbers at once, and whatever else there may be."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(vocab_size=tokenizer.vocab_size, **_SHAPE)
+    BertForSequenceClassification(config).save_pretrained(tmp_path)
+    save_tokenizer(tokenizer, tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(values | {"problem_type": problem_type}))
+    opened = load(tmp_path, "cpu", "fp32")
+    assert opened.task is None
+    assert f"there is no task for problem_type '{problem_type}' and 2 labels" in capsys.readouterr().err
     assert opened.embed(["a text"])[0].shape == (64,)
 
 

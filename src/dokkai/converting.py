@@ -44,6 +44,7 @@ class _Loaded:
     labels: tuple[str, ...] = ()
     dtype: torch.dtype = torch.float32
     task: Path | None = None
+    problem_type: str | None = None
 
 
 def convert(
@@ -100,7 +101,7 @@ def convert(
             for remark in google.save_checkpoint(loaded.model, directory, loaded.labels):
                 say(f"{target}: {remark}")
         else:
-            save_model(loaded.model, directory, chosen, loaded.labels)
+            save_model(loaded.model, directory, chosen, loaded.labels, loaded.problem_type)
             if loaded.task is not None:
                 shutil.copy(loaded.task, directory / TASK)
     return Conversion(
@@ -133,7 +134,7 @@ def _from_directory(path: Path) -> _Loaded:
     is_labelled = not {"classification", "token_classification"}.isdisjoint(model.heads)
     labels = read_labels(values, str(path / CONFIG)) if is_labelled else ()
     task = path / TASK if (path / TASK).exists() else None
-    return _Loaded(model, tokenizer, labels, dtype or torch.float32, task)
+    return _Loaded(model, tokenizer, labels, dtype or torch.float32, task, values.get("problem_type"))
 
 
 def _from_google(

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from dokkai.data.order import split_by_tokens
 from dokkai.data.sentences import split_sentences
 from dokkai.data.squad import Question
 from dokkai.errors import UserError
+from dokkai.evaluation.metrics import are_entity_tags
 from dokkai.files import read_json, write_json
 from dokkai.hub import resolve
 from dokkai.model.checkpoint import CONFIG, LoadReport, load_model, save_model
@@ -22,9 +24,18 @@ from dokkai.model.config import read_labels
 from dokkai.model.device import autocast, choose_device, choose_precision
 from dokkai.model.heads import Model
 from dokkai.progress import Progress, say
-from dokkai.settings import ClassificationSettings, PretrainingSettings, QuestionAnsweringSettings, TaskSettings
+from dokkai.settings import (
+    ClassificationSettings,
+    MultiLabelSettings,
+    MultipleChoiceSettings,
+    PretrainingSettings,
+    QuestionAnsweringSettings,
+    RegressionSettings,
+    TaskSettings,
+    TokenClassificationSettings,
+)
 from dokkai.tasks import QuestionAnswering, Task, create_task
-from dokkai.tasks.base import Batch, pad
+from dokkai.tasks.base import Batch, num_rows, pad
 from dokkai.tokenization import Encoding, Tokenizer, load_tokenizer, save_tokenizer
 
 TASK = "task.json"
@@ -36,6 +47,11 @@ POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 """From the vectors of all tokens ``(L, n)`` of a text to what stands for it."""
 
 _ONE_LABEL = "single_label_classification"  # transformers' word
+_TEXT_TASKS: dict[str, type[ClassificationSettings | MultiLabelSettings | RegressionSettings]] = {
+    _ONE_LABEL: ClassificationSettings,
+    "multi_label_classification": MultiLabelSettings,
+    "regression": RegressionSettings,
+}
 _BATCH_TOKENS = 8192  # of one forward pass, padding included
 CPU_BATCH_TOKENS = 2048  # the same on a CPU: its caches hold more of it
 PADDING = 8  # lengths are rounded up to a multiple of this: even shapes, little waste
@@ -83,7 +99,8 @@ class Pipeline:
         save_tokenizer(self.tokenizer, directory, self.model.config.max_position_embeddings)
         if self.task is not None:
             self.save_task(directory)
-        save_model(self.model, directory, dtype, self.task.labels if self.task else ())
+        task = self.task
+        save_model(self.model, directory, dtype, *((task.labels, task.problem_type) if task else ()))
 
     def save_task(self, directory: Path) -> None:
         """Write the settings of the task only, into a model directory that has the rest."""
@@ -180,7 +197,8 @@ class Pipeline:
     def _outputs(self, task: Task, features: Sequence[Any]) -> list[Any]:
         outputs: list[Any] = [None] * len(features)
         with Progress("reading", len(features), "sequences") as progress:
-            for indices, length in _batches([len(item.input_ids) for item in features], self.device):
+            lengths = [len(item.input_ids) for item in features]
+            for indices, length in _batches(lengths, self.device, num_rows(features)):
                 chosen = [features[i] for i in indices]
                 batch = task.collate(chosen, min(length, self.model.config.max_position_embeddings))
                 logits = self._forward(batch)
@@ -285,7 +303,8 @@ def _check_task(task: Task, model: Model, path: Path) -> None:
         raise UserError(
             f"{path / TASK}: {task.kind}, but the weights have no such head; are these files of two models?"
         )
-    if "classification" in task.heads and len(task.labels) != model.num_labels:
+    is_labelled = not {"classification", "token_classification"}.isdisjoint(task.heads)
+    if is_labelled and len(task.labels) != model.num_labels:
         raise UserError(f"{path / TASK}: {len(task.labels)} labels, but the weights have {model.num_labels}")
 
 
@@ -298,25 +317,30 @@ def _guess_task(model: Model, tokenizer: Tokenizer, path: Path) -> Task | None:
             max_length=min(384, positions), stride=min(128, third), max_question_length=min(64, third)
         )
         return create_task(windows, tokenizer)
+    values, where, length = read_json(path / CONFIG, "model configuration"), str(path / CONFIG), min(128, positions)
     if "classification" in model.heads:
-        values, where = read_json(path / CONFIG, "model configuration"), str(path / CONFIG)
         labels = read_labels(values, where)
         kind = values.get("problem_type") or ("regression" if len(labels) == 1 else _ONE_LABEL)
-        if kind != _ONE_LABEL:
-            say(f"{where}: there is no task for problem_type '{kind}'; the model can embed, but not predict")
+        if kind not in _TEXT_TASKS or (kind == "regression" and len(labels) > 1):
+            what = f"problem_type '{kind}' and {len(labels)} labels"
+            say(f"{where}: there is no task for {what}; the model can embed, but not predict")
             return None
-        cut = ClassificationSettings(max_length=min(128, positions))
-        return create_task(cut, tokenizer, labels)
+        return create_task(_TEXT_TASKS[kind](max_length=length), tokenizer, labels)
+    if "token_classification" in model.heads and positions >= 16:
+        labels = read_labels(values, where)
+        metric: Literal["f1", "accuracy"] = "f1" if are_entity_tags(labels) else "accuracy"
+        tags = TokenClassificationSettings(max_length=length, stride=-(-length // 2), metric=metric)
+        return create_task(tags, tokenizer, labels)
+    if "multiple_choice" in model.heads and positions >= 16:
+        return create_task(MultipleChoiceSettings(question="question", max_length=length), tokenizer)
     return None
 
 
-def _batches(lengths: Sequence[int], device: torch.device) -> Iterator[tuple[list[int], int]]:
-    """Indices of near-equal length, longest first, and the padded length of each batch."""
+def _batches(
+    lengths: Sequence[int], device: torch.device, rows: np.ndarray | None = None
+) -> Iterator[tuple[list[int], int]]:
+    """Indices of near-equal length, longest first, and the padded length of each batch; ``rows`` as in batches."""
     most = CPU_BATCH_TOKENS if device.type == "cpu" else _BATCH_TOKENS
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    start = 0
-    while start < len(order):
-        length = -(-lengths[order[start]] // PADDING) * PADDING
-        rows = max(1, most // length)
-        yield order[start : start + rows], length
-        start += rows
+    padded = -(-np.array(lengths, dtype=np.int64) // PADDING) * PADDING
+    for part in split_by_tokens(padded, np.arange(len(padded)), most, rows):
+        yield part.tolist(), int(padded[part].max())

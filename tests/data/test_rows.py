@@ -68,6 +68,16 @@ def test_rows_of_different_length(write):
         read_rows(write("b.tsv", "label\ttext\nshort\n"), ragged=True)
 
 
+def test_short_rows_are_left_out_and_counted(write, capsys):
+    path = write("qqp.tsv", "id\ttext\tlabel\n0\ta\t1\n1\ta question\nwith a line break\t0\n2\tb\t0\tmore\n")
+    assert [row.text for row in read_rows(path, ragged=True, skip_short=True)] == ["a", "b"]
+    assert "qqp.tsv: 2 rows without the needed fields left out" in capsys.readouterr().err
+    with pytest.raises(UserError, match="line 3: 2 fields where the header has 3"):
+        read_rows(path, ragged=True)
+    with pytest.raises(UserError, match="line 5: 4 fields where the header has 3"):
+        read_rows(path, skip_short=True)
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
 def test_json_lines(write, name):
     path = write(

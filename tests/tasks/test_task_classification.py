@@ -11,8 +11,8 @@ from dokkai.settings import ClassificationSettings
 from dokkai.tasks import Classification
 
 
-def create(tokenizer, labels=LABELS, **settings):
-    return Classification(ClassificationSettings(**settings), tokenizer, labels)
+def create(tokenizer, classes=LABELS, **settings):
+    return Classification(ClassificationSettings(**settings), tokenizer, classes)
 
 
 def test_read(tokenizer, examples):
@@ -66,10 +66,26 @@ def test_predictions(tokenizer):
     assert found[1]["label"] == "animal"
     scores = task.score(examples, found)
     assert scores["accuracy"] == 0
-    assert set(scores) == {"accuracy", "f1_macro", "matthews"}
+    assert set(scores) == {"accuracy", "f1_macro", "f1_micro", "matthews"}
     loss = task.losses(logits, batch)["classification"]
     logits_BY = logits["classification"]
     assert float(loss) == pytest.approx(-float(logits_BY.log_softmax(-1)[0, 0] + logits_BY.log_softmax(-1)[1, 1]))
+
+
+def test_declared_labels_and_the_metric(tokenizer, tmp_path):
+    table = tmp_path / "rows.csv"
+    table.write_text("text,label\na bee,animal\nan oak,plant\na fir,plnat\n")
+    with pytest.raises(UserError, match=r"rows\.csv line 4: unknown label 'plnat'; did you mean 'plant'\?"):
+        create(tokenizer, (), labels=["plant", "animal"]).read(table)
+    declared = create(tokenizer, (), labels=["plant", "animal", "plnat"], metric="f1_macro")
+    assert declared.find_labels(declared.read(table), table) == ("plant", "animal", "plnat")
+    assert declared.primary_metric == "f1_macro"
+    found = create(tokenizer, ())
+    assert found.find_labels(found.read(table), table) == ("animal", "plant", "plnat")
+    with pytest.raises(UserError, match=r"rows\.csv: 3 labels in it, and task\.metric=f1_binary is for two"):
+        create(tokenizer, (), metric="f1_binary").find_labels(found.read(table), table)
+    with pytest.raises(UserError, match=r"rows\.csv: only one label \('animal'\) in it; a classification needs two"):
+        found.find_labels(found.read(table)[:1], table)
 
 
 def test_errors(tokenizer, tmp_path):

@@ -11,6 +11,7 @@ from tiny_tasks import KINDS, build, predict, tiny_model
 from dokkai.errors import UserError
 from dokkai.settings import describe_settings
 from dokkai.tasks import create_task
+from dokkai.tasks.base import num_rows
 
 
 @pytest.fixture(params=KINDS)
@@ -32,11 +33,12 @@ def test_contract(case, model):
     task, examples = case.task, case.examples
     features = task.encode(examples, training=True)
     assert len(features) >= len(examples) == 8 or task.kind == "question-answering"
+    assert task.find_labels(examples, "file") == task.labels
     if task.kind != "pretraining":
         assert sorted({item.example for item in features}) == list(range(len(examples)))
     length = longest(features)
     batch = task.collate(features, length)
-    assert batch["input_ids"].shape == batch["token_type_ids"].shape == (len(features), length)
+    assert batch["input_ids"].shape == batch["token_type_ids"].shape == (num_rows(features).sum(), length)
     assert batch["token_type_ids"].max() <= 1
     logits = model(batch)
     assert set(logits) == set(task.heads)

@@ -7,15 +7,28 @@ from typing import Any
 
 import torch
 
+from dokkai.data.choices import ChoiceQuestion
+from dokkai.data.columns import Sentence
+from dokkai.data.label_sets import LabelledText
 from dokkai.data.rows import Row
 from dokkai.data.squad import Question, read_squad
 from dokkai.model.config import ModelConfig
 from dokkai.model.heads import Model
-from dokkai.settings import ClassificationSettings, PretrainingSettings, QuestionAnsweringSettings
+from dokkai.settings import (
+    ClassificationSettings,
+    MultiLabelSettings,
+    MultipleChoiceSettings,
+    PretrainingSettings,
+    QuestionAnsweringSettings,
+    RegressionSettings,
+    TokenClassificationSettings,
+)
 from dokkai.tasks import Task, create_task
+from dokkai.tasks.token_classification import tagged_text
 from dokkai.tokenization import Tokenizer
 
 LABELS = ("animal", "plant", "stone")
+TAGS = ("O", "B-ANIMAL", "I-ANIMAL", "B-PLANT")
 TEXTS = [
     "a bee",
     "an oak tree",
@@ -45,6 +58,47 @@ def rows(with_pair: bool = False) -> list[Row]:
     ]
 
 
+def label_sets() -> list[LabelledText]:
+    """Eight rows: none of three labels, one, two or all."""
+    sets = [(), ("animal",), ("plant",), ("stone",), ("animal", "plant"), ("plant", "stone"), LABELS, ("stone",)]
+    return [LabelledText(row.text, None, labels, row.id, row.line) for row, labels in zip(rows(), sets, strict=True)]
+
+
+def numbers() -> list[Row]:
+    """Eight pairs with a number."""
+    values = ("0", "5", "2.5", "1", "4.25", "3", "0.5", "2")
+    return [Row(row.text, row.pair, value, row.id, row.line) for row, value in zip(rows(True), values, strict=True)]
+
+
+def choices() -> list[ChoiceQuestion]:
+    """Eight questions about a text, with two choices to four."""
+    return [
+        ChoiceQuestion(
+            f"There is {row.text}.", "What is it?", (*LABELS, "a long list of things")[: 2 + i % 3], i % 2, row.id, i
+        )
+        for i, row in enumerate(rows())
+    ]
+
+
+def sentences() -> list[Sentence]:
+    """Eight sentences of two documents; the words are cut into pieces, and one sentence is longer than the others."""
+    texts = [
+        "a/O bee/B-ANIMAL",
+        "an/O oak/B-PLANT tree/O",
+        "the/O grey/O slab/O of/O granite/O",
+        "an/O octopus/B-ANIMAL with/O eight/O arms/O",
+        "grass/B-PLANT",
+        "a/O polar/B-ANIMAL bear/I-ANIMAL sees/O moss/B-PLANT",
+        "fir/B-PLANT",
+        " ".join(["a/O", "penguin/B-ANIMAL"] * 9),
+    ]
+    pairs = [[word.split("/") for word in text.split()] for text in texts]
+    return [
+        Sentence(tuple(word for word, _ in pair), tuple(tag for _, tag in pair), f"s{i}", i + 1, i // 4)
+        for i, pair in enumerate(pairs)
+    ]
+
+
 def questions(examples: Path) -> list[Question]:
     """Eight questions over two passages, some without an answer."""
     found = read_squad(examples / "train.json")
@@ -67,6 +121,31 @@ def build(kind: str, tokenizer: Tokenizer, prepared: Path, examples: Path) -> Ca
             return Case(
                 task, rows(pair is not None), lambda: [task.parse(record, i) for i, record in enumerate(records)]
             )
+        case "multi-label":
+            task = create_task(MultiLabelSettings(max_length=32), tokenizer, LABELS)
+            records = [{"text": text, "id": f"r{i}"} for i, text in enumerate(TEXTS)]
+            return Case(task, label_sets(), lambda: [task.parse(record, i) for i, record in enumerate(records)])
+        case "regression":
+            task = create_task(RegressionSettings(pair="pair", max_length=32), tokenizer)
+            records = [{"text": text, "pair": "a moth", "id": f"r{i}"} for i, text in enumerate(TEXTS)]
+            return Case(task, numbers(), lambda: [task.parse(record, i) for i, record in enumerate(records)])
+        case "multiple-choice":
+            task = create_task(MultipleChoiceSettings(context="text", question="question", max_length=48), tokenizer)
+            records = [
+                {"text": text, "question": "What?", "choices": ["a bee", "fir"], "id": f"r{i}"}
+                for i, text in enumerate(TEXTS)
+            ]
+            return Case(task, choices(), lambda: [task.parse(record, i) for i, record in enumerate(records)])
+        case "token-classification" | "document-tags":
+            tags = TokenClassificationSettings(max_length=24, stride=8, document_context=kind == "document-tags")
+            task = create_task(tags, tokenizer, TAGS)
+            records = [{"text": text, "id": f"r{i}"} for i, text in enumerate(TEXTS)]
+            records[0] = {"tokens": ["A", "bee"], "id": "r0"}
+            return Case(
+                task,
+                [tagged_text(sentence) for sentence in sentences()],
+                lambda: [task.parse(record, i) for i, record in enumerate(records)],
+            )
         case _:
             no_answer = kind == "squad2"
             settings = QuestionAnsweringSettings(max_length=96, stride=32, no_answer=no_answer)
@@ -76,7 +155,19 @@ def build(kind: str, tokenizer: Tokenizer, prepared: Path, examples: Path) -> Ca
             return Case(task, chosen, lambda: [task.parse(record, i) for i, record in enumerate(records)])
 
 
-KINDS = ["pretraining", "masked-lm", "classification", "pair-classification", "squad1", "squad2"]
+KINDS = [
+    "pretraining",
+    "masked-lm",
+    "classification",
+    "pair-classification",
+    "multi-label",
+    "regression",
+    "multiple-choice",
+    "token-classification",
+    "document-tags",
+    "squad1",
+    "squad2",
+]
 
 
 def tiny_model(task: Task, vocab_size: int, hidden_size: int = 32, std: float = 0.3) -> Model:

@@ -115,7 +115,7 @@ def test_killed_and_gone_on_to_the_same_bytes(prepared, tmp_path, monkeypatch):
     name, ours = "bert.embeddings.word_embeddings.weight", "encoder.embeddings.word.weight"
     assert torch.equal(finished[name], kept[f"{ours}.average"]) and not torch.equal(finished[name], last[name])
     assert torch.equal(whole.model.encoder.embeddings.word.weight, finished[name])
-    reader = load(tmp_path / "whole", "cpu")
+    reader = load(tmp_path / "whole", "cpu", "fp32")
     again = reader.evaluate(reader.task.heldout(Corpus.open(prepared, "heldout")))
     assert again == {name: value for name, value in records[0].items() if not name.startswith("last/")}
 

@@ -12,7 +12,8 @@ _SEED = 0  # not that of the run: runs with several seeds are measured on the sa
 
 def content_of(example: Any) -> tuple[Hashable, ...]:
     """All that a model reads of an example of any kind; two with the same content are the same to it."""
-    return tuple(getattr(example, name, None) for name in _CONTENT)
+    parts = (getattr(example, name, None) for name in _CONTENT)
+    return tuple(tuple(part) if isinstance(part, list) else part for part in parts)
 
 
 def hold_out(examples: Sequence[_T], share: float) -> tuple[list[_T], list[_T]]:

@@ -46,16 +46,21 @@ def group_by_length(lengths: np.ndarray, batch_size: int, seed: int, epoch: int,
     return batches
 
 
-def split_by_tokens(lengths: np.ndarray, indices: np.ndarray, max_tokens: int) -> list[np.ndarray]:
+def split_by_tokens(
+    lengths: np.ndarray, indices: np.ndarray, max_tokens: int, rows: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Cut one batch into micro-batches of at most ``max_tokens`` tokens, padding included, longest first.
 
-    An example that is longer alone is a micro-batch of its own.
+    ``rows`` says how many sequences of its length an example has, one if unset. An example that is longer alone is a
+    micro-batch of its own.
     """
+    rows = np.ones(len(lengths), dtype=np.int64) if rows is None else rows
     order = indices[np.argsort(-lengths[indices], kind="stable")]
     parts: list[np.ndarray] = []
     start = 0
     while start < len(order):
-        rows = max(1, max_tokens // max(1, int(lengths[order[start]])))
-        parts.append(order[start : start + rows])
-        start += rows
+        most = max_tokens // max(1, int(lengths[order[start]]))
+        size = max(1, int(np.searchsorted(np.cumsum(rows[order[start:]]), most, side="right")))
+        parts.append(order[start : start + size])
+        start += size
     return parts

@@ -30,6 +30,7 @@ def read_rows(
     header: bool | None = None,
     format: Format | None = None,
     ragged: bool = False,
+    skip_short: bool = False,
 ) -> list[Row]:
     """Read the rows of a table, as ``read_table`` finds them.
 
@@ -38,7 +39,7 @@ def read_rows(
     """
     columns = {"text": text, "pair": pair, "label": label, "id": id}
     wanted = {role: column for role, column in columns.items() if column is not None}
-    table = read_table(path, wanted, header, format, ragged)
+    table = read_table(path, wanted, header, format, ragged, skip_short)
     rows = [_row(record, wanted, index, table.where(record)) for index, record in enumerate(table.records)]
     if id is not None:
         check_ids(rows, f"{table.name}: column '{id}'", table.unit)

@@ -11,6 +11,7 @@ from dokkai.data.arrow import is_data_set, read_data_set, read_parquet
 from dokkai.data.text import COMPRESSED, read_lines
 from dokkai.errors import UserError, did_you_mean
 from dokkai.files import existing_file
+from dokkai.progress import say
 
 Format = Literal["csv", "tsv", "jsonl", "json", "parquet"]
 
@@ -46,6 +47,7 @@ def read_table(
     header: bool | None = None,
     format: Format | None = None,
     ragged: bool = False,
+    skip_short: bool = False,
 ) -> Table:
     """Read the records of a table (plain, .gz, .xz or .zst; ``-`` is standard input), or a data set, in their order.
 
@@ -78,7 +80,10 @@ def read_table(
             if not has_header:
                 _require_numbers(columns, name)
             parse = _tsv if table == "tsv" else _csv
-            unit, records = "line", _fields(parse(read_lines(path), name), columns, has_header, ragged, name)
+            unit, records = (
+                "line",
+                _fields(parse(read_lines(path), name), columns, has_header, ragged, skip_short, name),
+            )
         case unknown:
             raise ValueError(f"format is '{unknown}', not one of {', '.join(_FORMATS)}")
     found = Table(name, unit, list(records))
@@ -126,10 +131,13 @@ def _csv(lines: Iterator[str], name: str) -> _Lines:
         csv.field_size_limit(before)
 
 
-def _fields(rows: _Lines, wanted: Mapping[str, str], has_header: bool, ragged: bool, name: str) -> Iterator[Record]:
+def _fields(
+    rows: _Lines, wanted: Mapping[str, str], has_header: bool, ragged: bool, skip_short: bool, name: str
+) -> Iterator[Record]:
     """Rows of fields as records of the wanted columns; numbers are the names of columns that have none."""
     names: list[str] | None = None
     positions: dict[str, int] = {}
+    num_short = 0
     for line, fields in rows:
         if names is None:
             names = fields if has_header else [str(number) for number in range(len(fields))]
@@ -138,6 +146,9 @@ def _fields(rows: _Lines, wanted: Mapping[str, str], has_header: bool, ragged: b
             if has_header:
                 continue
         has_all = len(fields) > max(positions.values())
+        if skip_short and not has_all:
+            num_short += 1
+            continue
         if len(fields) != len(names) and not (ragged and has_all):
             first = "header" if has_header else "first line"
             raise UserError(
@@ -145,6 +156,8 @@ def _fields(rows: _Lines, wanted: Mapping[str, str], has_header: bool, ragged: b
                 "look for a separator inside a text or a missing field"
             )
         yield Record(line, {column: fields[position] for column, position in positions.items()})
+    if num_short:
+        say(f"{name}: {num_short} row{'s' * (num_short > 1)} without the needed fields left out")
 
 
 def _position(column: str, names: Sequence[str], has_header: bool, name: str) -> int:

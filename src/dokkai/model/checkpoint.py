@@ -41,10 +41,17 @@ class LoadReport:
         return ("new (not in the file)", self.new), ("unused (in the file only)", self.unused)
 
 
-def save_model(model: Model, directory: Path, dtype: torch.dtype | None = None, labels: tuple[str, ...] = ()) -> None:
+def save_model(
+    model: Model,
+    directory: Path,
+    dtype: torch.dtype | None = None,
+    labels: tuple[str, ...] = (),
+    problem_type: str | None = None,
+) -> None:
     """Write ``config.json`` and ``model.safetensors`` into ``directory``; ``dtype`` converts the weights (bfloat16).
 
-    ``labels`` names the classes of a head that classifies. Each file is replaced whole or not at all, the weights
+    ``labels`` names the classes of a head that classifies, ``problem_type`` is what ``transformers`` calls its loss
+    (``multi_label_classification``, ``regression``). Each file is replaced whole or not at all, the weights
     first: if they do not fit on the disk, the old directory is as it was.
     """
     heads = tuple(model.heads)
@@ -58,6 +65,8 @@ def save_model(model: Model, directory: Path, dtype: torch.dtype | None = None, 
         names = labels or tuple(f"LABEL_{i}" for i in range(model.num_labels))
         values["id2label"] = {str(i): name for i, name in enumerate(names)}
         values["label2id"] = {name: i for i, name in enumerate(names)}
+    if problem_type is not None:
+        values["problem_type"] = problem_type
     state = {name: tensor.detach().to("cpu", dtype) for name, tensor in model.state_dict().items()}
     save_tensors(to_foreign(state, kind), directory / WEIGHTS)
     write_json(directory / CONFIG, values)

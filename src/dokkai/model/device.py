@@ -31,7 +31,7 @@ def has_fast_bf16(device: torch.device) -> bool:
     """Whether matrix products in bf16 are faster than in float32 here.
 
     On a CPU that takes instructions for them: AMX, or AVX-512's for bf16 (2.2 times float32 where it was measured).
-    Without, they are slower, up to a hundred times. Nothing is timed here: each start of a run must come to the same end.
+    Without, they are slower, up to a hundred times. Nothing is timed: each start of a run must come to the same end.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))

@@ -66,7 +66,7 @@ def attention(q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, mask: Tensor | Non
     return dropout(scores_BHLL.softmax(-1), prob).to(v_BHLK.dtype) @ v_BHLK
 
 
-# The seed comes from outside: what torch.compile may draw once for two calls, or anew on the way back, is then the same.
+# The seed comes from outside: what torch.compile draws once for two calls, or anew on the way back, is then the same.
 @torch.library.custom_op("dokkai::random_int16", mutates_args=())
 def _random_int16(like: Tensor, seed: Tensor) -> Tensor:
     """Uniform over all values of int16, in the shape of ``like``; a function of ``seed``, one whole number."""

@@ -13,9 +13,14 @@ from dokkai.settings.recipe import (
 from dokkai.settings.tasks import (
     TASK_KINDS,
     ClassificationSettings,
+    MultiLabelSettings,
+    MultipleChoiceSettings,
     PretrainingSettings,
     QuestionAnsweringSettings,
+    RegressionSettings,
     TaskSettings,
+    TextSettings,
+    TokenClassificationSettings,
 )
 from dokkai.settings.train import TrainSettings
 
@@ -23,10 +28,15 @@ __all__ = [
     "TASK_KINDS",
     "ClassificationSettings",
     "ModelSettings",
+    "MultiLabelSettings",
+    "MultipleChoiceSettings",
     "PretrainingSettings",
     "QuestionAnsweringSettings",
+    "RegressionSettings",
     "Settings",
     "TaskSettings",
+    "TextSettings",
+    "TokenClassificationSettings",
     "TrainSettings",
     "describe_settings",
     "grid_overrides",

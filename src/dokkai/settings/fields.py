@@ -1,7 +1,7 @@
 """What all sections of the settings share: strictness, and the kinds of values that TOML has no type for."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -36,5 +36,7 @@ def _as_time(value: Any) -> Any:
 
 
 Column = Annotated[str, BeforeValidator(_as_column)]
+Names = list[Column]
+TableFormat = Literal["csv", "tsv", "jsonl", "json"]
 Tokens = Annotated[int | list[int] | None, BeforeValidator(_as_tokens)]
 Time = Annotated[str | None, BeforeValidator(_as_time)]

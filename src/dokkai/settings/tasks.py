@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Discriminator, Field, model_validator
 
-from dokkai.settings.fields import Column, Section, Tokens
+from dokkai.settings.fields import Column, Names, Section, TableFormat, Tokens
 
 
 class PretrainingSettings(Section):
@@ -62,16 +62,122 @@ class PretrainingSettings(Section):
         return self
 
 
-class ClassificationSettings(Section):
+class TextSettings(Section):
+    """What the tasks on one text or a pair of texts share."""
+
+    text: Column = Field("text", description="column of the text (a number counts columns from 0)")
+    pair: Column | None = Field(None, description="column of the second text; unset: there is none")
+    id: Column | None = Field(None, description="column of the id; unset: the number of the row")
+    header: bool = Field(True, description="the first line of a table names its columns")
+    format: TableFormat | None = Field(None, description="csv, tsv, jsonl, json; unset: by the ending of the file")
+    ragged: bool = Field(False, description="rows may have more or fewer fields than the first, behind the needed ones")
+    skip_short: bool = Field(False, description="rows without the needed fields are left out, and counted")
+    max_length: int = Field(128, ge=4, description="longest sequence in tokens; longer ones are cut and counted")
+
+
+class ClassificationSettings(TextSettings):
     """One label for one text or a pair of texts."""
 
     kind: Literal["classification"] = "classification"
-    text: Column = Field("text", description="column of the text (a number counts columns from 0)")
-    pair: Column | None = Field(None, description="column of the second text; unset: there is none")
     label: Column = Field("label", description="column of the label")
+    labels: Names | None = Field(None, description="all labels in the order of the logits; unset: as found, sorted")
+    metric: Literal["accuracy", "f1_macro", "f1_micro", "f1_binary", "matthews"] = Field(
+        "accuracy", description="what says which of two models is better: accuracy, f1_macro, f1_micro, f1_binary ..."
+    )
+
+    @model_validator(mode="after")
+    def _labels(self) -> Self:
+        _check_labels(self.labels, 2)
+        if self.metric == "f1_binary" and self.labels and len(self.labels) != 2:
+            raise ValueError("task.metric=f1_binary is the F1 of the second of two labels; take f1_macro")
+        return self
+
+
+class MultiLabelSettings(TextSettings):
+    """Any number of labels for one text or a pair of texts."""
+
+    kind: Literal["multi-label"] = "multi-label"
+    label: Column = Field("labels", description="column of the labels: a JSON list, or a text with separators")
+    label_separator: str = Field(",", min_length=1, description="what stands between two labels in a text")
+    label_columns: list[Column] | None = Field(
+        None, min_length=1, description="instead: a column of 0 and 1 for each label, named as the label"
+    )
+    labels: Names | None = Field(None, description="all labels in the order of the logits; unset: as found, sorted")
+    threshold: float = Field(0.5, gt=0, lt=1, description="a label is predicted if its probability is above this")
+    metric: Literal["f1_micro", "f1_macro", "accuracy"] = Field(
+        "f1_micro", description="what says which of two models is better; accuracy: all labels of a text are right"
+    )
+
+    @model_validator(mode="after")
+    def _labels(self) -> Self:
+        _check_labels(self.labels, 1)
+        if self.label_columns and self.labels and len(self.label_columns) != len(self.labels):
+            raise ValueError("task.labels must name each of task.label_columns, or be left out")
+        return self
+
+
+class RegressionSettings(TextSettings):
+    """A number for one text or a pair of texts, such as how alike they are."""
+
+    kind: Literal["regression"] = "regression"
+    label: Column = Field("label", description="column of the number")
+    metric: Literal["pearson", "spearman"] = Field("pearson", description="what says which of two models is better")
+
+
+class MultipleChoiceSettings(Section):
+    """Which of several texts fits best: the answer to a question, the end of a story."""
+
+    kind: Literal["multiple-choice"] = "multiple-choice"
+    context: Column | None = Field(None, description="column of the text that is asked about; unset: there is none")
+    question: Column | None = Field(
+        None, description="column of the question; with a context it stands before each choice; unset: there is none"
+    )
+    choices: Names = Field(["choices"], min_length=1, description="columns of the choices, or one that holds a list")
+    label: Column = Field("label", description="column of the right choice")
+    label_is: Literal["number", "letter", "text"] = Field(
+        "number", description="number: counted from 0; letter: A for the first; text: the choice itself"
+    )
+    layout: Literal["table", "dream", "race", "mctest"] = Field(
+        "table", description="the files are tables, or in the layout of these data sets"
+    )
     id: Column | None = Field(None, description="column of the id; unset: the number of the row")
     header: bool = Field(True, description="the first line of a table names its columns")
-    max_length: int = Field(128, ge=4, description="longest sequence in tokens; longer ones are cut and counted")
+    format: TableFormat | None = Field(None, description="csv, tsv, jsonl, json; unset: by the ending of the file")
+    ragged: bool = Field(False, description="rows may have more or fewer fields than the first, behind the needed ones")
+    max_length: int = Field(128, ge=8, description="longest sequence in tokens; longer ones are cut and counted")
+    metric: Literal["accuracy"] = Field("accuracy", description="what says which of two models is better")
+
+    @model_validator(mode="after")
+    def _texts(self) -> Self:
+        if self.context is None and self.question is None:
+            raise ValueError("task.context and task.question are both unset; name the column of at least one")
+        return self
+
+
+class TokenClassificationSettings(Section):
+    """A tag for each word, such as the names in a text (paper, section 5.3)."""
+
+    kind: Literal["token-classification"] = "token-classification"
+    words: Column | None = Field(
+        None, description="column of the words: a number from 0 where lines hold a word each; unset: the usual one"
+    )
+    tags: Column | None = Field(None, description="column of the tags: a number, -1 for the last; unset: the usual one")
+    id: Column | None = Field(None, description="column of the id in JSON; unset: the number of the sentence")
+    format: TableFormat | None = Field(None, description="tsv, jsonl, json; unset: by the ending of the file")
+    labels: Names | None = Field(None, description="all tags in the order of the logits; unset: as found, O first")
+    max_length: int = Field(128, ge=8, description="longest sequence in tokens; longer ones are read in windows")
+    stride: int = Field(64, ge=1, description="tokens between the starts of two windows (not their overlap)")
+    document_context: bool = Field(
+        False, description="fill each sequence with the sentences around, as the paper; only its own are scored"
+    )
+    metric: Literal["f1", "accuracy"] = Field(
+        "f1", description="what says which of two models is better; f1: of whole entities, accuracy: of words"
+    )
+
+    @model_validator(mode="after")
+    def _labels(self) -> Self:
+        _check_labels(self.labels, 2)
+        return self
 
 
 class QuestionAnsweringSettings(Section):
@@ -85,9 +191,26 @@ class QuestionAnsweringSettings(Section):
     max_answer_length: int = Field(30, ge=1, description="longest answer in tokens")
     no_answer: bool = Field(False, description="questions may have no answer (SQuAD 2.0)")
     null_threshold: float = Field(0.0, description="no answer if null score - best score is above this")
+    scoring: Literal["squad", "characters"] = Field(
+        "squad", description="words without articles, as SQuAD; or characters, as JSQuAD, for text without spaces"
+    )
+    metric: Literal["f1", "exact"] = Field("f1", description="what says which of two models is better")
 
 
-_Kinds = PretrainingSettings | ClassificationSettings | QuestionAnsweringSettings
+def _check_labels(labels: list[str] | None, least: int) -> None:
+    if labels is not None and (len(labels) < least or len(set(labels)) < len(labels)):
+        raise ValueError(f"task.labels must name at least {least} labels, each once")
+
+
+_Kinds = (
+    PretrainingSettings
+    | ClassificationSettings
+    | MultiLabelSettings
+    | RegressionSettings
+    | MultipleChoiceSettings
+    | TokenClassificationSettings
+    | QuestionAnsweringSettings
+)
 TaskSettings = Annotated[_Kinds, Discriminator("kind")]
 
 TASK_KINDS: dict[str, type[Section]] = {kind.model_fields["kind"].default: kind for kind in get_args(_Kinds)}

@@ -50,12 +50,18 @@ class Task(Protocol):
     """The heads of the model, by their names in ``model.heads``."""
     labels: tuple[str, ...]
     """Names of the classes, in the order of the logits; empty where there are none."""
+    problem_type: str | None
+    """What ``transformers`` calls the loss of a head that classifies sequences; None for other heads."""
     primary_metric: str
     """The key of ``score`` that says which of two models is better (higher is)."""
     settings: Any
 
     def read(self, path: Path) -> Sequence[Any]:
         """Examples from a file (or, for pre-training, a prepared directory)."""
+        ...
+
+    def find_labels(self, examples: Sequence[Any], path: str | Path) -> tuple[str, ...]:
+        """The ``labels`` to train with: of the settings, or of the examples (from ``path``); UserError if too few."""
         ...
 
     def parse(self, record: Mapping[str, Any], index: int) -> Any:
@@ -89,6 +95,11 @@ class Task(Protocol):
     def score(self, examples: Sequence[Any], predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Metrics; UserError if the examples carry no labels."""
         ...
+
+
+def num_rows(features: Sequence[Any]) -> np.ndarray:
+    """How many rows of a batch each feature fills, ``(n,)``: the choices of a question, else one."""
+    return np.array([getattr(item, "num_rows", 1) for item in features], dtype=np.int64)
 
 
 def pad(features: Sequence[ModelInput], length: int, pad_id: int) -> Batch:

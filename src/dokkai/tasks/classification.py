@@ -4,34 +4,22 @@ B batch · L sequence length · Y labels
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from dokkai.data.rows import Row, read_rows
 from dokkai.errors import UserError, did_you_mean
 from dokkai.evaluation.metrics import classification_scores
-from dokkai.progress import say
 from dokkai.settings import ClassificationSettings
-from dokkai.tasks.base import Batch, pad
+from dokkai.tasks.base import Batch
+from dokkai.tasks.texts import TextFeatures, collate_texts, encode_texts, parse_texts
 from dokkai.tokenization import Tokenizer
 
 _NO_LABEL = -100
-
-
-@dataclass(frozen=True, slots=True)
-class ClassificationFeatures:
-    """One text or pair; ``label`` is its class number, or -100 if it is not known."""
-
-    input_ids: np.ndarray
-    token_type_ids: np.ndarray
-    example: int
-    label: int
 
 
 class Classification:
@@ -39,17 +27,18 @@ class Classification:
 
     kind = "classification"
     heads: tuple[str, ...] = ("classification",)
-    primary_metric = "accuracy"
+    problem_type: str | None = "single_label_classification"
 
     def __init__(self, settings: ClassificationSettings, tokenizer: Tokenizer, labels: tuple[str, ...]) -> None:
-        self.settings, self.labels = settings, labels
+        self.settings, self.labels = settings, labels or tuple(settings.labels or ())
+        self.primary_metric: str = settings.metric
         self._tokenizer = tokenizer
-        self._numbers = {label: number for number, label in enumerate(labels)}
+        self._numbers = {label: number for number, label in enumerate(self.labels)}
 
     def read(self, path: Path) -> Sequence[Row]:
         """Labelled rows of a table or of JSON lines; UserError for a label the model does not know."""
         s = self.settings
-        rows = read_rows(path, text=s.text, pair=s.pair, label=s.label, id=s.id, header=s.header)
+        rows = read_rows(path, s.text, s.pair, s.label, s.id, s.header, s.format, s.ragged, s.skip_short)
         for row in rows:
             if self.labels and row.label is not None and row.label not in self._numbers:
                 raise UserError(
@@ -57,38 +46,30 @@ class Classification:
                 )
         return rows
 
+    def find_labels(self, examples: Sequence[Row], path: str | Path) -> tuple[str, ...]:
+        """Those of the settings, or all in the examples, sorted; UserError if they are too few."""
+        labels = self.labels or tuple(sorted({str(row.label) for row in examples}))
+        if len(labels) < 2:
+            raise UserError(f"{path}: only one label ('{labels[0]}') in it; a classification needs two")
+        if self.primary_metric == "f1_binary" and len(labels) != 2:
+            raise UserError(f"{path}: {len(labels)} labels in it, and task.metric=f1_binary is for two; take f1_macro")
+        return labels
+
     def parse(self, record: Mapping[str, Any], index: int) -> Row:
         """``{"text": ..., "pair": ..., "id": ...}``, with the column names of the settings."""
-        s = self.settings
-        for column in (s.text, s.pair):
-            if column is not None and not isinstance(record.get(column), str):
-                raise UserError(f"line {index + 1}: no text under '{column}'; found: {', '.join(record) or 'nothing'}")
-        name = record.get(s.id or "id", str(index))
-        return Row(record[s.text], record[s.pair] if s.pair else None, None, str(name), index + 1)
+        text, pair, name = parse_texts(record, index, self.settings)
+        return Row(text, pair, None, name, index + 1)
 
-    def encode(self, examples: Sequence[Row], training: bool) -> list[ClassificationFeatures]:
+    def encode(self, examples: Sequence[Row], training: bool) -> list[TextFeatures]:
         """One feature per row, cut to ``max_length`` tokens. UserError if there are no labels to train on."""
         if training and any(row.label is None for row in examples):
             raise UserError("rows without labels to train on; each needs one")
-        firsts = self._tokenizer.tokens_batch([row.text for row in examples])
-        seconds = self._tokenizer.tokens_batch([row.pair or "" for row in examples]) if self.settings.pair else None
-        features, num_cut = [], 0
-        for number, row in enumerate(examples):
-            second = seconds[number] if seconds is not None else None
-            encoding = self._tokenizer.assemble(firsts[number], second, self.settings.max_length)
-            num_cut += encoding.num_truncated > 0
-            label = _NO_LABEL if row.label is None else self._numbers[row.label]
-            ids, types = np.array(encoding.input_ids), np.array(encoding.token_type_ids)
-            features.append(ClassificationFeatures(ids, types, number, label))
-        if num_cut:
-            say(f"{num_cut} of {len(examples)} examples are cut to {self.settings.max_length} tokens")
-        return features
+        labels = [np.array(_NO_LABEL if row.label is None else self._numbers[row.label]) for row in examples]
+        return encode_texts(examples, labels, self.settings, self._tokenizer)
 
-    def collate(self, features: Sequence[ClassificationFeatures], length: int) -> Batch:
+    def collate(self, features: Sequence[TextFeatures], length: int) -> Batch:
         """Adds ``labels`` ``(B,)``."""
-        batch = pad(features, length, self._tokenizer.pad_id)
-        batch["labels"] = torch.tensor([item.label for item in features])
-        return batch
+        return collate_texts(features, length, self._tokenizer)
 
     def counts(self, batch: Batch) -> dict[str, int]:
         """Labelled rows."""
@@ -99,15 +80,13 @@ class Classification:
         logits_BY = logits["classification"].float()
         return {"classification": F.cross_entropy(logits_BY, batch["labels"], reduction="sum", ignore_index=_NO_LABEL)}
 
-    def decode(
-        self, logits: Mapping[str, Tensor], batch: Batch, features: Sequence[ClassificationFeatures]
-    ) -> list[list[float]]:
+    def decode(self, logits: Mapping[str, Tensor], batch: Batch, features: Sequence[TextFeatures]) -> list[list[float]]:
         """Probabilities of the labels, per feature."""
         probabilities: list[list[float]] = logits["classification"].float().softmax(-1).tolist()
         return probabilities
 
     def merge(
-        self, examples: Sequence[Row], features: Sequence[ClassificationFeatures], outputs: Sequence[list[float]]
+        self, examples: Sequence[Row], features: Sequence[TextFeatures], outputs: Sequence[list[float]]
     ) -> list[dict[str, Any]]:
         """``id``, the likeliest ``label``, its ``probability``, and ``probabilities`` of all labels by name."""
         predictions = []
@@ -124,7 +103,7 @@ class Classification:
         return predictions
 
     def score(self, examples: Sequence[Row], predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """``accuracy``, ``f1_macro``, ``f1_binary`` (of the second of two labels), ``matthews``."""
+        """``accuracy``, ``f1_macro``, ``f1_micro``, ``f1_binary`` (of the second of two labels), ``matthews``."""
         if any(row.label is None for row in examples):
             raise UserError("the examples have no labels, so there is nothing to compare with")
         return classification_scores(

@@ -56,6 +56,7 @@ class Pretraining:
     kind = "pretraining"
     primary_metric = "masked_lm_accuracy"
     labels: tuple[str, ...] = ()
+    problem_type: str | None = None
 
     def __init__(self, settings: PretrainingSettings, tokenizer: Tokenizer) -> None:
         self.settings = settings
@@ -79,6 +80,10 @@ class Pretraining:
     def read(self, path: Path) -> Sequence[MaskedSequence]:
         """The held-out slice of a prepared directory, masked once and for all."""
         return self.heldout(Corpus.open(path, "heldout", self._fingerprint))
+
+    def find_labels(self, examples: Sequence[Any], path: str | Path) -> tuple[str, ...]:
+        """None: the classes are words."""
+        return ()
 
     def parse(self, record: Mapping[str, Any], index: int) -> MaskedSequence:
         """Not for this task: UserError."""

@@ -57,15 +57,20 @@ class QuestionAnswering:
     kind = "question-answering"
     heads: tuple[str, ...] = ("span",)
     labels: tuple[str, ...] = ()
-    primary_metric = "f1"
+    problem_type: str | None = None
 
     def __init__(self, settings: QuestionAnsweringSettings, tokenizer: Tokenizer) -> None:
         self.settings = settings
+        self.primary_metric: str = settings.metric
         self._tokenizer = tokenizer
 
     def read(self, path: Path) -> Sequence[Question]:
         """Questions of a SQuAD file."""
         return read_squad(path)
+
+    def find_labels(self, examples: Sequence[Question], path: str | Path) -> tuple[str, ...]:
+        """None: answers are places."""
+        return ()
 
     def parse(self, record: Mapping[str, Any], index: int) -> Question:
         """``{"question": ..., "context": ..., "id": ...}``."""
@@ -164,16 +169,17 @@ class QuestionAnswering:
         return {"id": item["id"], **chosen, "null_odds": item["null_odds"], "nbest": item["nbest"]}
 
     def score(self, examples: Sequence[Question], predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """``exact`` and ``f1`` in percent as the official script gives them, and both by kind of question.
+        """``exact`` and ``f1`` in percent as the official script gives them, and both by kind of question; with
+        ``scoring`` "characters" by the rules of JSQuAD.
 
         Under ``no_answer``, and where there are unanswerable questions, also ``best_exact``, ``best_exact_thresh``,
         ``best_f1`` and ``best_f1_thresh``, as the script gives them for these predictions and their null odds.
         """
         answers = _answers(examples)
         texts = {item["id"]: item["answer"] for item in predictions}
-        scores = squad_scores(answers, texts)
+        scores = squad_scores(answers, texts, scoring=self.settings.scoring)
         if self.settings.no_answer and not all(answers.values()):
-            scores |= best_null_threshold(answers, texts, _null_odds(predictions))
+            scores |= best_null_threshold(answers, texts, _null_odds(predictions), self.settings.scoring)
         return scores
 
     def check_threshold(self, examples: Sequence[Question]) -> None:
@@ -190,7 +196,7 @@ class QuestionAnswering:
         self.check_threshold(examples)
         answers = _answers(examples)
         texts = {p["id"]: next((n["answer"] for n in p["nbest"] if n["answer"]), "") for p in predictions}
-        best = best_null_threshold(answers, texts, _null_odds(predictions))
+        best = best_null_threshold(answers, texts, _null_odds(predictions), self.settings.scoring)
         if best["best_f1"] <= 100.0 * sum(not golds for golds in answers.values()) / len(answers):
             raise UserError("no null threshold is better than refusing every question; train the model longer")
         return best["best_f1_thresh"]

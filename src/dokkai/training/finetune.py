@@ -19,9 +19,9 @@ from dokkai.model.heads import Model
 from dokkai.model.initialization import start_positions_as_waves
 from dokkai.pipeline import CPU_BATCH_TOKENS, PADDING, Pipeline, check_length, check_origin, load
 from dokkai.progress import say, say_once
-from dokkai.settings import ClassificationSettings, PretrainingSettings, TrainSettings, load_settings
+from dokkai.settings import PretrainingSettings, TrainSettings, load_settings
 from dokkai.tasks import Task, create_task
-from dokkai.tasks.base import Batch
+from dokkai.tasks.base import Batch, num_rows
 from dokkai.tasks.guessing import guess_recipe
 from dokkai.tokenization import load_tokenizer
 from dokkai.training.loop import train
@@ -60,8 +60,7 @@ def finetune(
     check_origin(origin, tokenizer)
     task = create_task(settings.task, tokenizer)
     everything = task.read(Path(train_path))
-    if isinstance(settings.task, ClassificationSettings):
-        task = create_task(settings.task, tokenizer, _labels(everything, train_path))
+    task = create_task(settings.task, tokenizer, task.find_labels(everything, train_path))
     examples = everything[:limit]
     model, report = load_model(
         origin, task.heads, len(task.labels) or 2, settings.train.seed, task.labels, **settings.model.changes()
@@ -113,6 +112,7 @@ class FeatureBatches:
         is_cpu = device is not None and device.type == "cpu"  # smaller parts of a batch: less padding, and they fit
         self._micro_batch_tokens = min(settings.micro_batch_tokens, CPU_BATCH_TOKENS if is_cpu else 1 << 62)
         self._lengths = np.array([len(item.input_ids) for item in features])
+        self._rows = num_rows(features)
         self._padded = -(-self._lengths // PADDING) * PADDING
         self._per_epoch = -(-len(features) // settings.batch_size)
         steps = settings.steps or max(1, round(settings.epochs * self._per_epoch))
@@ -137,16 +137,9 @@ class FeatureBatches:
         if epoch not in self._order:
             batches = group_by_length(self._lengths, self._settings.batch_size, self._settings.seed, epoch)
             self._order = {epoch: batches}
-        parts = split_by_tokens(self._padded, self._order[epoch][place], self._micro_batch_tokens)
+        parts = split_by_tokens(self._padded, self._order[epoch][place], self._micro_batch_tokens, self._rows)
         longest = max(getattr(self._task.settings, "max_length", 0), 1)
         return [
             self._task.collate([self._features[i] for i in part], min(int(self._padded[part].max()), longest))
             for part in parts
         ]
-
-
-def _labels(examples: Sequence[Any], path: str | Path) -> tuple[str, ...]:
-    labels = sorted({str(row.label) for row in examples})
-    if len(labels) < 2:
-        raise UserError(f"{path}: only one label ('{labels[0]}') in it; a classification needs two")
-    return tuple(labels)

@@ -1,15 +1,14 @@
-"""Scores against numbers worked out by hand and against what the official SQuAD script printed."""
+"""Scores of answers against numbers worked out by hand and against what the official SQuAD script printed."""
 
 import json
 import random
 import subprocess
 import sys
-import warnings
 
 import pytest
 
 from dokkai.errors import UserError
-from dokkai.evaluation.metrics import best_null_threshold, classification_scores, squad_scores
+from dokkai.evaluation.metrics import best_null_threshold, squad_scores
 
 # id: (correct texts, prediction, exact, f1), each worked out by hand with the official rules
 BY_HAND = {
@@ -143,49 +142,40 @@ def test_official_scores(data, version):
     assert scores == pytest.approx(golden["official"], rel=0, abs=1e-9)
 
 
-def test_classes_by_hand():
-    #            a is right twice, missed once, wrongly said once; b is right once
-    labels = ["a", "a", "a", "b", "b"]
-    predictions = ["a", "a", "b", "b", "a"]
-    scores = classification_scores(labels, predictions)
-    assert scores == pytest.approx(
-        {
-            "accuracy": 3 / 5,
-            "f1_macro": (2 / 3 + 1 / 2) / 2,
-            "f1_binary": 1 / 2,
-            "matthews": (2 * 1 - 1 * 1) / (3 * 3 * 2 * 2) ** 0.5,
-        }
+# prediction and answers: exact, F1 over characters, by the rules in the patch of JGLUE
+BY_CHARACTER = {
+    "equal": (["奈良市"], "奈良市", 1, 1),
+    "full stop at the end": (["奈良市。"], "奈良市", 1, 1),
+    "full stop within": (["奈良。市"], "奈良市", 0, 6 / 7),
+    "case": (["NHK放送"], "nhk放送", 1, 1),
+    "white space": (["New  York"], " new york", 1, 1),
+    "an article is no article": (["the 駅"], "駅", 0, 2 / 6),
+    "brackets stay": (["「奈良」"], "奈良", 0, 2 * 2 / 6),
+    "a particle too much": (["1998年"], "1998年に", 0, 10 / 11),
+    "best of several": (["東京", "東京都"], "東京都", 1, 1),
+    "nothing shared": (["奈良"], "京都", 0, 0),
+    "nothing said": (["奈良"], "", 0, 0),
+}
+
+
+@pytest.mark.parametrize("name", BY_CHARACTER)
+def test_characters_by_hand(name):
+    answers, prediction, exact, f1 = BY_CHARACTER[name]
+    scores = squad_scores({"q": answers}, {"q": prediction}, scoring="characters")
+    assert scores["exact"] == 100 * exact
+    assert scores["f1"] == pytest.approx(100 * f1)
+
+
+def test_words_of_japanese_are_whole_answers():
+    answers, predictions = {"q": ["1998年"]}, {"q": "1998年に"}
+    assert (
+        squad_scores(answers, predictions)["f1"] == 0 < squad_scores(answers, predictions, scoring="characters")["f1"]
     )
-    assert classification_scores(labels, predictions, ["b", "a"])["f1_binary"] == pytest.approx(2 / 3)
-
-
-def test_three_classes_have_no_binary_f1():
-    scores = classification_scores(["x", "y", "z"], ["x", "y", "y"])
-    assert scores == pytest.approx(
-        {"accuracy": 2 / 3, "f1_macro": (1 + 2 / 3 + 0) / 3, "matthews": 3 / (6 * 4) ** 0.5}, abs=1e-12
-    )
-
-
-def test_classes_that_do_not_occur_give_no_warning():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        alone = classification_scores(["no", "no"], ["no", "no"])
-        assert alone == {"accuracy": 1, "f1_macro": 1, "matthews": 0}
-        declared = classification_scores(["no", "no"], ["no", "no"], ["no", "yes"])
-        assert declared == {"accuracy": 1, "f1_macro": 1, "matthews": 0, "f1_binary": 0}
-        never_right = classification_scores(["no", "no"], ["yes", "yes"])
-        assert never_right == {"accuracy": 0, "f1_macro": 0, "matthews": 0, "f1_binary": 0}
-
-
-def test_wrong_arguments():
-    with pytest.raises(ValueError, match="2 labels but 1 predictions"):
-        classification_scores(["a", "b"], ["a"])
-    with pytest.raises(ValueError, match="no labels to score"):
-        classification_scores([], [])
-    with pytest.raises(ValueError, match="'c' is not among the declared classes"):
-        classification_scores(["a", "b"], ["a", "c"], ["a", "b"])
+    found = best_null_threshold(answers, predictions, {"q": 0.5}, "characters")
+    assert found["best_f1"] == pytest.approx(1000 / 11)
 
 
 def test_import_is_light():
-    check = "import sys, dokkai.evaluation.metrics; assert not {'torch', 'sklearn'} & set(sys.modules)"
+    heavy = {"torch", "sklearn", "scipy", "seqeval", "numpy"}
+    check = f"import sys, dokkai.evaluation.metrics; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)

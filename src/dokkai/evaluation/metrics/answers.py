@@ -1,14 +1,17 @@
-"""Scores of predictions: SQuAD exact match and F1 as the official script gives them, and scores of classes."""
+"""Exact match and F1 of answers: by words as the official script of SQuAD, by characters as JSQuAD."""
 
 import re
 import string
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 from dokkai.errors import UserError
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)  # ASCII only, as in the official script
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+
+Scoring = Literal["squad", "characters"]
 
 
 def squad_scores(
@@ -16,6 +19,7 @@ def squad_scores(
     predictions: Mapping[str, str],
     no_answer_probs: Mapping[str, float] | None = None,
     threshold: float = 1.0,
+    scoring: Scoring = "squad",
 ) -> dict[str, float]:
     """Score one predicted text per question as the official SQuAD 2.0 script (``evaluate-v2.0.py``) does, in percent.
 
@@ -23,9 +27,11 @@ def squad_scores(
     only the empty prediction is then right. A question whose no-answer probability is above ``threshold`` counts as
     answered with nothing. Keys: ``exact``, ``f1``, ``total``, and the same with ``HasAns_`` and ``NoAns_`` where there
     are questions of that kind. Predictions for other questions are ignored. Words are what white space separates, so
-    in Japanese text F1 is close to exact match. UserError if a question has no prediction or no probability.
+    in Japanese text F1 is close to exact match; ``scoring`` "characters" compares characters there by the rules of
+    JSQuAD: lower case, without a full stop (。) at the end, white space as one space, articles and punctuation kept.
+    UserError if a question has no prediction or no probability.
     """
-    exact, f1 = _raw_scores(answers, predictions)
+    exact, f1 = _raw_scores(answers, predictions, scoring)
     if no_answer_probs is not None:
         _require(answers, no_answer_probs, "no-answer probability")
         for question_id, golds in answers.items():
@@ -40,7 +46,10 @@ def squad_scores(
 
 
 def best_null_threshold(
-    answers: Mapping[str, Sequence[str]], predictions: Mapping[str, str], no_answer_probs: Mapping[str, float]
+    answers: Mapping[str, Sequence[str]],
+    predictions: Mapping[str, str],
+    no_answer_probs: Mapping[str, float],
+    scoring: Scoring = "squad",
 ) -> dict[str, float]:
     """Find the no-answer thresholds with the best scores, as the official script's ``find_all_best_thresh`` does.
 
@@ -49,7 +58,7 @@ def best_null_threshold(
     0.0 stands for answering nothing at all, the lowest of equally good thresholds wins, and questions of equal
     probability join one by one in the order of ``no_answer_probs``, so that with ties the best score is an upper bound.
     """
-    exact, f1 = _raw_scores(answers, predictions)
+    exact, f1 = _raw_scores(answers, predictions, scoring)
     _require(answers, no_answer_probs, "no-answer probability")
     best: dict[str, float] = {}
     for name, scores in (("exact", exact), ("f1", f1)):
@@ -58,56 +67,22 @@ def best_null_threshold(
     return best
 
 
-def classification_scores(
-    labels: Sequence[str], predictions: Sequence[str], classes: Sequence[str] | None = None
-) -> dict[str, float]:
-    """Score predicted classes with scikit-learn.
-
-    Keys: ``accuracy``, ``f1_macro`` and, for two classes, ``f1_binary`` in 0..1, ``matthews`` (correlation) in -1..1.
-    ``classes`` declares the classes and their order; without it they are the ones that occur, sorted. ``f1_binary`` is
-    the F1 of the second class, ``f1_macro`` the plain mean over the classes that occur on either side. Where a score
-    would divide by zero it is 0. ValueError if there is nothing to score, the lengths differ or a class is not among
-    the declared ones.
-    """
-    if len(labels) != len(predictions):
-        raise ValueError(f"{len(labels)} labels but {len(predictions)} predictions")
-    if not labels:
-        raise ValueError("no labels to score")
-    occurring = sorted({*labels, *predictions})
-    classes = occurring if classes is None else classes
-    if unknown := set(occurring) - set(classes):
-        raise ValueError(f"{min(unknown)!r} is not among the declared classes {list(classes)}")
-
-    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef  # here, because the import takes seconds
-
-    truth, guesses = list(labels), list(predictions)
-    scores = {
-        "accuracy": float(accuracy_score(truth, guesses)),
-        "f1_macro": float(f1_score(truth, guesses, labels=occurring, average="macro", zero_division=0)),
-        # One class only: scikit-learn defines the correlation as 0 but warns, so it is not asked.
-        "matthews": float(matthews_corrcoef(truth, guesses)) if len(occurring) > 1 else 0.0,
-    }
-    if len(classes) == 2:
-        # A mean over one class, and not average="binary", which refuses a class that does not occur.
-        scores["f1_binary"] = float(f1_score(truth, guesses, labels=[classes[1]], average="macro", zero_division=0))
-    return scores
-
-
 def _raw_scores(
-    answers: Mapping[str, Sequence[str]], predictions: Mapping[str, str]
+    answers: Mapping[str, Sequence[str]], predictions: Mapping[str, str], scoring: Scoring
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Exact match and F1 (0..1) of every question, before any threshold."""
     if not answers:
         raise UserError("no questions to score; give a file with labelled questions")
     _require(answers, predictions, "prediction")
+    normal = _PARTS[scoring]
     exact: dict[str, float] = {}
     f1: dict[str, float] = {}
     for question_id, golds in answers.items():
-        guess = _normal_words(predictions[question_id])
+        guess = normal(predictions[question_id])
         # As in the official script: answers of which nothing is left do not count, and none at all means "".
-        targets = [words for words in map(_normal_words, golds) if words] or [[]]
-        exact[question_id] = max(float(words == guess) for words in targets)
-        f1[question_id] = max(_word_f1(words, guess) for words in targets)
+        targets = [parts for parts in map(normal, golds) if parts] or [[]]
+        exact[question_id] = max(float(parts == guess) for parts in targets)
+        f1[question_id] = max(_overlap_f1(parts, guess) for parts in targets)
     return exact, f1
 
 
@@ -116,7 +91,15 @@ def _normal_words(text: str) -> list[str]:
     return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
 
 
-def _word_f1(gold: list[str], guess: list[str]) -> float:
+def _normal_characters(text: str) -> list[str]:
+    """ "Ｎara 市。" -> ["ｎ", "a", "r", "a", " ", "市"]: what the patch of JGLUE compares."""
+    return list(" ".join(text.lower().split()).rstrip("。"))
+
+
+_PARTS: Mapping[Scoring, Callable[[str], list[str]]] = {"squad": _normal_words, "characters": _normal_characters}
+
+
+def _overlap_f1(gold: list[str], guess: list[str]) -> float:
     if not gold or not guess:
         return float(gold == guess)
     num_shared = (Counter(gold) & Counter(guess)).total()

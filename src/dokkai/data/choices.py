@@ -1,0 +1,107 @@
+"""Multiple choice: a question, a text, or both, and texts of which one fits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dokkai.data.choice_layouts import read_dream, read_mctest, read_race
+from dokkai.data.rows import check_ids
+from dokkai.data.tables import Table, no_column, read_table, text_of
+from dokkai.errors import UserError
+from dokkai.settings import MultipleChoiceSettings
+
+_LAYOUTS = {"dream": read_dream, "race": read_race, "mctest": read_mctest}
+_A = ord("A")
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceQuestion:
+    """One question; ``label`` is the index of the right choice, None if unknown; ``line`` where it begins, from 1."""
+
+    context: str | None
+    question: str | None
+    choices: tuple[str, ...]
+    label: int | None
+    id: str
+    line: int
+
+
+def read_choices(path: str | Path, settings: MultipleChoiceSettings) -> list[ChoiceQuestion]:
+    """Read the questions of a file in their order, in the columns and the layout that the settings name.
+
+    UserError for fewer than two choices, for a label that is none of them, and for what cannot be read.
+    """
+    s = settings
+    table = _table(path, s)
+    questions = [
+        parse_question(record.values, s, str(index), record.line, table.where(record), is_labelled=True)
+        for index, record in enumerate(table.records)
+    ]
+    if s.id is not None:
+        check_ids(questions, f"{table.name}: column '{s.id}'", table.unit)
+    return questions
+
+
+def parse_question(
+    values: Mapping[str, object], settings: MultipleChoiceSettings, name: str, line: int, where: str, is_labelled: bool
+) -> ChoiceQuestion:
+    """A question out of a record; ``name`` is its id if the settings name no column of one."""
+    s, values = settings, dict(values)
+    choices = _choices(values, s.choices, where)
+    return ChoiceQuestion(
+        None if s.context is None else text_of(values, s.context, where),
+        None if s.question is None else text_of(values, s.question, where),
+        choices,
+        _label(text_of(values, s.label, where), choices, s, where) if is_labelled else None,
+        name if s.id is None else text_of(values, s.id, where),
+        line,
+    )
+
+
+def shown_label(question: ChoiceQuestion, label: int, settings: MultipleChoiceSettings) -> int | str:
+    """A choice as the files write it: its number, letter or text."""
+    match settings.label_is:
+        case "letter":
+            return chr(_A + label)
+        case "text":
+            return question.choices[label]
+        case _:
+            return label
+
+
+def _table(path: str | Path, settings: MultipleChoiceSettings) -> Table:
+    s = settings
+    if s.layout != "table":
+        return _LAYOUTS[s.layout](path)
+    columns = {"context": s.context, "question": s.question, "label": s.label, "id": s.id}
+    wanted = {role: column for role, column in columns.items() if column is not None}
+    wanted |= {f"choice {number}": column for number, column in enumerate(s.choices)}
+    return read_table(path, wanted, s.header, s.format, s.ragged)
+
+
+def _choices(values: dict[str, object], columns: Sequence[str], where: str) -> tuple[str, ...]:
+    if len(columns) > 1:
+        return tuple(text_of(values, column, where) for column in columns)
+    (column,) = columns
+    if column not in values:
+        raise UserError(no_column(where, column, list(values)))
+    found = values[column]
+    if not isinstance(found, list) or len(found) < 2 or not all(isinstance(choice, str) for choice in found):
+        raise UserError(f"{where}: column '{column}' is no list of two choices or more; or name all columns of choices")
+    return tuple(found)
+
+
+def _label(text: str, choices: tuple[str, ...], settings: MultipleChoiceSettings, where: str) -> int:
+    last = len(choices) - 1
+    match settings.label_is:
+        case "number":
+            expected, label = f"a number from 0 to {last}", int(text) if text.isascii() and text.isdigit() else -1
+        case "letter":
+            expected, label = f"a letter from A to {chr(_A + last)}", ord(text) - _A if len(text) == 1 else -1
+        case "text":
+            expected, label = "the text of a choice", choices.index(text) if text in choices else -1
+    if not 0 <= label <= last:
+        raise UserError(
+            f"{where}: the label (column '{settings.label}') is '{text}', not {expected}; see task.label_is"
+        )
+    return label

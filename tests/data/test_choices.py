@@ -1,0 +1,153 @@
+"""Multiple choice: tables, the layouts of published data sets, and every mistake."""
+
+import json
+
+import pytest
+
+from dokkai.data.choices import ChoiceQuestion, read_choices, shown_label
+from dokkai.errors import UserError
+from dokkai.settings import MultipleChoiceSettings
+
+
+def read(path, content, **settings):
+    if content is not None:
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return read_choices(path, MultipleChoiceSettings(**{"question": "question"} | settings))
+
+
+def test_columns_of_a_table(tmp_path):
+    content = "q,a,b,c,right\nWho?,x,y,z,2\nWhat?,u,v,w,0\n"
+    found = read(tmp_path / "q.csv", content, question="q", choices=["a", "b", "c"], label="right")
+    assert found == [
+        ChoiceQuestion(None, "Who?", ("x", "y", "z"), 2, "0", 2),
+        ChoiceQuestion(None, "What?", ("u", "v", "w"), 0, "1", 3),
+    ]
+
+
+def test_lists_of_any_length(tmp_path):
+    lines = [
+        {"text": "A.", "question": "Who?", "choices": ["x", "y"], "label": "B", "id": 7},
+        {"text": "B.", "question": "What?", "choices": ["x", "y", "z"], "label": "A", "id": 8},
+    ]
+    path = tmp_path / "q.jsonl"
+    found = read(path, "\n".join(map(json.dumps, lines)), context="text", label_is="letter", id="id")
+    assert found[0] == ChoiceQuestion("A.", "Who?", ("x", "y"), 1, "7", 1)
+    assert [len(item.choices) for item in found] == [2, 3]
+
+
+def test_labels_as_the_files_write_them():
+    question = ChoiceQuestion(None, "Who?", ("x", "y"), 1, "0", 1)
+    for label_is, shown in (("number", 1), ("letter", "B"), ("text", "y")):
+        assert shown_label(question, 1, MultipleChoiceSettings(question="q", label_is=label_is)) == shown
+
+
+DREAM = [
+    [
+        ["M: How long?", "W: Ten years."],
+        [{"question": "Who?", "choice": ["a man", "a woman"], "answer": "a woman"}],
+        "4-1",
+    ],
+    [["W: Hi."], [{"question": q, "choice": ["x", "y"], "answer": "x"} for q in ("A?", "B?")], "4-2"],
+]
+DREAM_SETTINGS = {
+    "layout": "dream",
+    "context": "dialogue",
+    "choices": ["choice"],
+    "label": "answer",
+    "label_is": "text",
+    "id": "id",
+}
+
+
+def test_dream(tmp_path):
+    found = read(tmp_path / "dev.json", DREAM, **DREAM_SETTINGS)
+    assert found[0] == ChoiceQuestion("M: How long?\nW: Ten years.", "Who?", ("a man", "a woman"), 1, "4-1-0", 1)
+    assert [(item.id, item.question, item.line) for item in found[1:]] == [("4-2-0", "A?", 2), ("4-2-1", "B?", 2)]
+    with pytest.raises(UserError, match=r"dev\.json entry 2: not in DREAM's layout; \[turns"):
+        read(tmp_path / "dev.json", [DREAM[0], {"dialogue": "x"}], **DREAM_SETTINGS)
+    with pytest.raises(UserError, match=r"dev\.json: not JSON \(line 1"):
+        read(tmp_path / "dev.json", "[[", **DREAM_SETTINGS)
+    with pytest.raises(UserError, match=r"dev\.json: no questions in it"):
+        read(tmp_path / "dev.json", [], **DREAM_SETTINGS)
+
+
+RACE = {
+    "article": "A bee.",
+    "questions": ["Who?", "What?"],
+    "options": [["x", "y", "z", "w"], ["u", "v", "s", "t"]],
+    "answers": ["B", "D"],
+    "id": "high1.txt",
+}
+RACE_SETTINGS = {
+    "layout": "race",
+    "context": "article",
+    "choices": ["options"],
+    "label": "answer",
+    "label_is": "letter",
+    "id": "id",
+}
+
+
+def test_race_is_a_folder_of_files(tmp_path):
+    (tmp_path / "high").mkdir()
+    (tmp_path / "high" / "1.txt").write_text(json.dumps(RACE))
+    (tmp_path / "high" / "2.txt").write_text(json.dumps(RACE | {"id": "high2.txt"}))
+    found = read(tmp_path, None, **RACE_SETTINGS)
+    assert found[1] == ChoiceQuestion("A bee.", "What?", ("u", "v", "s", "t"), 3, "high1.txt-1", 1)
+    assert [item.id for item in found] == ["high1.txt-0", "high1.txt-1", "high2.txt-0", "high2.txt-1"]
+
+
+def test_race_in_one_file(tmp_path):
+    flat = {"example_id": "m7", "article": "A.", "question": "Who?", "options": ["x", "y"], "answer": "A"}
+    found = read(tmp_path / "race.jsonl", json.dumps(RACE) + "\n" + json.dumps(flat), **RACE_SETTINGS)
+    assert [item.label for item in found] == [1, 3, 0]
+    assert found[2].id == "m7-0"
+    with pytest.raises(UserError, match=r"race\.jsonl line 1: not in RACE's layout; article, questions"):
+        read(tmp_path / "race.jsonl", {"article": "x"}, **RACE_SETTINGS)
+    with pytest.raises(UserError, match=r"race\.jsonl line 1: not in RACE's layout"):
+        read(tmp_path / "race.jsonl", RACE | {"answers": ["A"]}, **RACE_SETTINGS)
+
+
+MCTEST_SETTINGS = {"layout": "mctest", "context": "story", "label": "answer", "label_is": "letter", "id": "id"}
+
+
+def test_mctest_has_its_answers_beside(tmp_path):
+    questions = [f"{kind}: Who{n}?\ta{n}\tb{n}\tc{n}\td{n}" for n, kind in enumerate(["one", "multiple"] * 2)]
+    (tmp_path / "mc.ans").write_text("A\tB\tC\tD\n")
+    found = read(
+        tmp_path / "mc.tsv",
+        "mc.0\tAuthor: 1\tA bee.\\newlineIt flew.\t" + "\t".join(questions) + "\n",
+        **MCTEST_SETTINGS,
+    )
+    assert found[1] == ChoiceQuestion("A bee.\nIt flew.", "Who1?", ("a1", "b1", "c1", "d1"), 1, "mc.0-1", 1)
+    assert [item.label for item in found] == [0, 1, 2, 3]
+    with pytest.raises(UserError, match=r"mc\.tsv line 1: 3 fields and 4 answers; a story with 4 questions"):
+        read(tmp_path / "mc.tsv", "mc.0\tAuthor: 1\tA bee.\n", **MCTEST_SETTINGS)
+    (tmp_path / "mc.ans").unlink()
+    with pytest.raises(UserError, match=r"mc\.ans"):
+        read(tmp_path / "mc.tsv", None, **MCTEST_SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("record", "settings", "message"),
+    [
+        (
+            {"label": 2},
+            {},
+            r"line 1: the label \(column 'label'\) is '2', not a number from 0 to 1; see task\.label_is",
+        ),
+        ({"label": "C"}, {"label_is": "letter"}, "is 'C', not a letter from A to B"),
+        ({"label": "z"}, {"label_is": "text"}, "is 'z', not the text of a choice"),
+        ({"choices": ["x"], "label": 0}, {}, "column 'choices' is no list of two choices or more"),
+        ({"label": 0}, {"choices": ["ends"]}, "no column 'ends'; there is: question, choices, label"),
+        ({"label": 0}, {"context": "text"}, "no column 'text'; there is: question, choices, label"),
+    ],
+)
+def test_mistakes(tmp_path, record, settings, message):
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / "q.jsonl", {"question": "Who?", "choices": ["x", "y"]} | record, **settings)
+
+
+def test_something_must_be_asked():
+    with pytest.raises(ValueError, match=r"task\.context and task\.question are both unset"):
+        MultipleChoiceSettings()
