@@ -12,7 +12,7 @@ ROWS = (  # bottom to top; rooms of one row do not know each other
     {"tasks"},
     {"pipeline"},
     {"training"},
-    {"asking", "evaluating", "predicting", "embedding", "converting", "doctor"},
+    {"asking", "evaluating", "predicting", "embedding", "converting", "doctor", "exits"},
     {"cli"},
 )
 FOUNDATION = ROWS[0]  # small files that may use one another

@@ -101,6 +101,31 @@ def test_a_shorter_text_by_max_length(bert, tokenizer):
     np.testing.assert_allclose(json.loads(line)["vectors"], json.loads(other)["vectors"], atol=1e-5)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+def test_an_array_of_many_texts(bert, tmp_path, pooling):
+    """Written block by block; the same as the lines, in the order of the texts."""
+    texts = "\n".join("word " * (1 + 7 * number % 30) for number in range(600))
+    works("embed", bert[1], "--pooling", pooling, "--out", tmp_path / "v.npy", stdin=texts)
+    array = np.load(tmp_path / "v.npy", mmap_mode="r")
+    assert (array.shape, array.dtype) == ((600, 32), np.float32)
+    lines = [json.loads(line) for line in works("embed", bert[1], "--pooling", pooling, stdin=texts).splitlines()]
+    np.testing.assert_allclose(array, [line["vector"] for line in lines], atol=1e-6)
+    (tokens,) = works("embed", bert[1], "--pooling", "none", stdin=texts.splitlines()[5]).splitlines()
+    rows = np.array(json.loads(tokens)["vectors"])
+    expected = {"mean": rows.mean(0), "cls": rows[0], "max": rows.max(0)}[pooling]
+    np.testing.assert_allclose(array[5], expected, atol=2e-6)
+
+
+def test_the_note_on_vectors_that_were_not_tuned(bert, tmp_path):
+    note = (
+        "was not tuned for vectors of texts, so their cosines say little about meaning; `dokkai finetune sentence-vec"
+    )
+    assert dokkai("embed", bert[1], stdin="a\n" * 300).err.count(note) == 1
+    assert dokkai("embed", bert[1], "--out", tmp_path / "v.npy", stdin="a\n").err.count(note) == 1
+    assert note not in dokkai("embed", bert[1], "--pooling", "none", stdin="a\n").err
+    assert note not in dokkai("embed", bert[1], "--format", "google", stdin="a\n").err
+
+
 def test_mistakes(bert, tmp_path):
     google = ["embed", bert[1], "--format", "google"]
     assert "unknown format 'gogle'; did you mean 'google'?" in fails("embed", bert[1], "--format", "gogle")

@@ -1,22 +1,18 @@
 """The command line: one verb per function. Results go to standard output, progress to standard error.
 
-A mistake that the user can fix ends with one plain line and exit code 2. Heavy imports wait inside the verbs.
+A mistake that the user can fix ends with one plain line and exit code 2 (``exits.py``). Heavy imports wait inside the
+verbs.
 """
 
-import io
 import json
 import os
-import signal
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dokkai.errors import Interrupted, UserError, did_you_mean
-
-# The base of typer's errors about arguments has no public name.
-_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+from dokkai.errors import UserError
+from dokkai.exits import run_app
 
 app = typer.Typer(
     name="dokkai",
@@ -230,14 +226,15 @@ def embed(
     file: Annotated[str, typer.Argument(help="one text per line; - is stdin")] = "-",
     layers: Annotated[str, typer.Option(help="layers to concatenate: -1 is the last, 0 the embeddings")] = "-1",
     pooling: Annotated[
-        str | None, typer.Option(help="mean (if unset) or cls: a vector per text; none: one per token")
+        str | None,
+        typer.Option(help="mean, cls or max: a vector per text; none: one per token; unset: mean, or as tuned"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="write an .npy array instead of JSON lines")] = None,
     form: Annotated[
         str, typer.Option("--format", help="dokkai, or google: the lines of extract_features.py")
     ] = "dokkai",
     max_length: Annotated[
-        int | None, typer.Option(min=3, help="tokens to keep of a line; unset: all the model reads; google: 128")
+        int | None, typer.Option(min=3, help="tokens to keep of a line; unset: all it reads, or as tuned; google: 128")
     ] = None,
     device: Device = None,
     as_json: JsonLines = True,
@@ -331,42 +328,8 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def main() -> None:
-    """Run a verb; every mistake ends as one line on standard error."""
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `dokkai ... | head` ends quietly
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # JSON lines are UTF-8 everywhere; half a surrogate pair is escaped
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    try:
-        code = app(sys.argv[1:] or ["--help"], prog_name="dokkai", standalone_mode=False)
-    except UserError as error:
-        code = _fail(str(error))
-    except _UsageError as error:
-        code = _fail(_usage(error))
-    except (typer.Abort, KeyboardInterrupt):
-        code = _fail("stopped", 130)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        code = _fail(f"{place}{error.strerror or error}")
-    except Interrupted as error:
-        code = _fail(str(error), 130)
-    sys.stdout.flush()
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _fail(message: str, code: int = 2) -> int:
-    print(f"dokkai: {' '.join(message.split())}", file=sys.stderr)
-    return code
-
-
-def _usage(error: Any) -> str:
-    words = error.format_message().rstrip(".")
-    verb = error.ctx.command_path if error.ctx else "dokkai"
-    unknown = next((arg for arg in sys.argv[1:2] if f"'{arg}'" in words), None)
-    if verb == "dokkai" and unknown:
-        verbs = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
-        return f"no verb '{unknown}'{did_you_mean(unknown, verbs)} (see dokkai --help)"
-    return f"{words} (see {verb} --help)"
+    """Run the verb that the command line names, and leave with its exit code."""
+    run_app(app)
 
 
 def _numbers(text: str, option: str) -> list[int]:

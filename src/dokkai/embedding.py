@@ -1,9 +1,9 @@
 """Vectors of a file of texts: JSON lines on standard output, or an array on disk."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from dokkai.errors import UserError, did_you_mean
 from dokkai.files import replacing
 from dokkai.pipeline import POOLINGS, Pipeline, load
 from dokkai.progress import Progress, say
+from dokkai.tasks import Similarity
 from dokkai.tokenization import Encoding, Tokenizer
 
 _FORMATS = ("dokkai", "google")
@@ -49,22 +50,21 @@ def embed_lines(
             tokens = [pipeline.tokenizer.token(i) for i in item.input_ids]
             print(json.dumps(_google_line(index, tokens, layers, x_LD)))
         return
-    kept: list[np.ndarray] = []
-    for text, item, vector in _read(pipeline, file, layers, pooling or "mean", max_length or positions, _BLOCK):
-        if out is not None:
-            kept.append(vector)
-        elif pooling == "none":
+    texts = _read(pipeline, file, layers, pooling or pipeline.pooling, max_length or pipeline.text_length, _BLOCK)
+    if out is not None:
+        _write_array((vector for _, _, vector in texts), out, file)
+    for text, item, vector in texts:
+        if pooling == "none":
             tokens = [pipeline.tokenizer.token(i) for i in item.input_ids]
             rows = np.round(vector, 6).tolist()
             print(json.dumps({"text": text, "tokens": tokens, "vectors": rows}, ensure_ascii=False))
         else:
             print(json.dumps({"text": text, "vector": np.round(vector, 6).tolist()}, ensure_ascii=False))
-    if out is not None:
-        if not kept:
-            name = "standard input" if file == "-" else file
-            raise UserError(f"{name}: no lines in it, so there is nothing to embed")
-        with replacing(out) as temporary, temporary.open("wb") as stream:
-            np.save(stream, np.stack(kept))
+    if pooling != "none" and not isinstance(pipeline.task, Similarity):
+        say(
+            f"note: {run} was not tuned for vectors of texts, so their cosines say little about meaning; "
+            "`dokkai finetune sentence-vectors` tunes it"
+        )
 
 
 def _check(pooling: str, is_given: bool, out: Path | None, format: str) -> None:
@@ -75,7 +75,32 @@ def _check(pooling: str, is_given: bool, out: Path | None, format: str) -> None:
     if format == "google" and (is_given or out is not None):
         raise UserError("--format google is JSON lines with a vector per token; leave --pooling and --out away")
     if out is not None and pooling == "none":
-        raise UserError("an array holds one vector per text; use --pooling mean or cls with --out, or leave --out away")
+        raise UserError(
+            "an array holds one vector per text; use --pooling mean, cls or max with --out, or leave --out away"
+        )
+
+
+def _write_array(vectors: Iterable[np.ndarray], out: Path, file: str) -> None:
+    """One after the other, so that memory does not grow; the header is written again when their number is known."""
+    with replacing(out) as temporary, temporary.open("wb") as stream:
+        number = width = 0
+        for vector in vectors:
+            if not number:
+                width = len(vector)
+                _write_header(stream, 0, width)
+            stream.write(vector.astype(np.float32, copy=False).tobytes())
+            number += 1
+        if not number:
+            name = "standard input" if file == "-" else file
+            raise UserError(f"{name}: no lines in it, so there is nothing to embed")
+        stream.seek(0)
+        _write_header(stream, number, width)
+
+
+def _write_header(stream: BinaryIO, number: int, width: int) -> None:
+    """It has room for any number of rows: NumPy leaves 21 digits for the first axis."""
+    shape = {"shape": (number, width), "fortran_order": False, "descr": np.lib.format.dtype_to_descr(np.dtype("<f4"))}
+    np.lib.format.write_array_header_1_0(stream, shape)
 
 
 def _read(

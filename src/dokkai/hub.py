@@ -15,6 +15,9 @@ _TEXTS = (  # what is read of a model, weights aside
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.txt",
+    "modules.json",  # of sentence-transformers
+    "sentence_bert_config.json",
+    "1_Pooling/config.json",
 )
 _VOCABULARIES = ("tokenizer.json", "vocab.txt")
 _WEIGHTS = (  # the second kind is fetched only where the first is not there
@@ -80,7 +83,10 @@ def _fetch(text: str, kind: tuple[str, ...]) -> Path:
     try:
         return Path(
             snapshot_download(
-                repository, revision=revision or None, allow_patterns=[*_TEXTS, *kind], ignore_patterns=["*/*"]
+                repository,
+                revision=revision or None,
+                allow_patterns=[*_TEXTS, *kind],
+                ignore_patterns=["*/*.safetensors", "*/*.bin"],
             )
         )
     except errors.GatedRepoError:

@@ -23,6 +23,7 @@ from dokkai.model.checkpoint import CONFIG, LoadReport, load_model, save_model
 from dokkai.model.config import read_labels
 from dokkai.model.device import autocast, choose_device, choose_precision
 from dokkai.model.heads import Model
+from dokkai.model.sentence_files import read_sentence_files, write_sentence_files
 from dokkai.progress import Progress, say
 from dokkai.settings import (
     ClassificationSettings,
@@ -31,17 +32,19 @@ from dokkai.settings import (
     PretrainingSettings,
     QuestionAnsweringSettings,
     RegressionSettings,
+    SimilaritySettings,
     TaskSettings,
     TokenClassificationSettings,
 )
-from dokkai.tasks import QuestionAnswering, Task, create_task
-from dokkai.tasks.base import Batch, num_rows, pad
-from dokkai.tokenization import Encoding, Tokenizer, load_tokenizer, save_tokenizer
+from dokkai.tasks import QuestionAnswering, Similarity, Task, create_task
+from dokkai.tasks.base import Batch, ModelInput, num_rows, pad
+from dokkai.tokenization import Tokenizer, load_tokenizer, save_tokenizer
 
 TASK = "task.json"
 POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mean": lambda x_LD: x_LD.mean(0),
     "cls": lambda x_LD: x_LD[0].copy(),  # a view would keep the whole batch in memory
+    "max": lambda x_LD: x_LD.max(0),
     "none": lambda x_LD: x_LD,
 }
 """From the vectors of all tokens ``(L, n)`` of a text to what stands for it."""
@@ -101,6 +104,9 @@ class Pipeline:
             self.save_task(directory)
         task = self.task
         save_model(self.model, directory, dtype, *((task.labels, task.problem_type) if task else ()))
+        if isinstance(task, Similarity):
+            s = task.settings
+            write_sentence_files(directory, s.pooling, s.max_length, self.model.config.hidden_size)
 
     def save_task(self, directory: Path) -> None:
         """Write the settings of the task only, into a model directory that has the rest."""
@@ -154,23 +160,38 @@ class Pipeline:
             for row_ids, row in zip(ids, values, strict=True)
         ]
 
+    @property
+    def pooling(self) -> str:
+        """What makes one vector of those of a text's tokens: as the model was tuned for it, or else their mean."""
+        return self.task.settings.pooling if isinstance(self.task, Similarity) else "mean"
+
+    @property
+    def text_length(self) -> int:
+        """The most tokens of a text that its vector is made of: as the model was tuned for it, or else all it reads."""
+        if isinstance(self.task, Similarity):
+            return self.task.settings.max_length
+        return self.model.config.max_position_embeddings
+
     def embed(
-        self, texts: Sequence[str], layers: Sequence[int] = (-1,), pooling: Literal["mean", "cls", "none"] = "mean"
+        self,
+        texts: Sequence[str],
+        layers: Sequence[int] = (-1,),
+        pooling: Literal["mean", "cls", "max", "none"] | None = None,
     ) -> list[np.ndarray]:
         """Vectors of texts: ``(len(layers) * D,)`` float32 each, or with pooling "none" one row per token, [CLS] and
-        [SEP] included. Layer 0 is the embeddings' output, -1 the last layer; layers are concatenated. Texts longer
-        than the model are cut, and counted on standard error.
+        [SEP] included. Layer 0 is the embeddings' output, -1 the last layer; layers are concatenated. ``pooling`` None
+        is that of the model. Texts longer than ``text_length`` are cut, and counted on standard error.
         """
-        most = self.model.config.max_position_embeddings
+        most = self.text_length
         items = [self.tokenizer.assemble(tokens, None, most) for tokens in self.tokenizer.tokens_batch(texts)]
         if num_cut := sum(item.num_truncated > 0 for item in items):
             say(f"{num_cut} of {len(items)} texts are cut to the {most} tokens that the model reads")
         vectors: list[np.ndarray] = [np.empty(0)] * len(items)
         for index, x_LD in self.states(items, layers):
-            vectors[index] = POOLINGS[pooling](x_LD)
+            vectors[index] = POOLINGS[pooling or self.pooling](x_LD)
         return vectors
 
-    def states(self, items: Sequence[Encoding], layers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    def states(self, items: Sequence[ModelInput], layers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """For each input, the longest first, its index and the outputs of the layers, ``(L, len(layers) * D)`` float32.
 
         Layers are those of ``embed``. UserError if the model has no such layer.
@@ -179,7 +200,7 @@ class Pipeline:
         if not layers or any(not -num_states <= layer < num_states for layer in layers):
             raise UserError(f"layers go from {-num_states} to {num_states - 1}, not {list(layers)}")
         self.model.eval()
-        for indices, length in _batches([len(item) for item in items], self.device):
+        for indices, length in _batches([len(item.input_ids) for item in items], self.device):
             most = min(length, self.model.config.max_position_embeddings)
             batch = pad([items[i] for i in indices], most, self.tokenizer.pad_id)
             with torch.inference_mode(), autocast(self.device, self.precision):
@@ -187,7 +208,7 @@ class Pipeline:
                 states = list(self.model.encoder.states(**moved))
             x_BLD = torch.cat([states[layer].float() for layer in layers], dim=-1).cpu().numpy()
             for row, index in enumerate(indices):
-                yield index, x_BLD[row, : len(items[index])]
+                yield index, x_BLD[row, : len(items[index].input_ids)]
 
     def _task(self) -> Task:
         if self.task is None:
@@ -333,6 +354,10 @@ def _guess_task(model: Model, tokenizer: Tokenizer, path: Path) -> Task | None:
         return create_task(tags, tokenizer, labels)
     if "multiple_choice" in model.heads and positions >= 16:
         return create_task(MultipleChoiceSettings(question="question", max_length=length), tokenizer)
+    if not model.heads and (found := read_sentence_files(path)):
+        pooling, length = found
+        values = {"pooling": pooling, "max_length": min(length or positions, positions)}
+        return create_task(SimilaritySettings.model_validate(values), tokenizer)
     return None
 
 

@@ -41,7 +41,7 @@ def test_contract(case, model):
     assert batch["input_ids"].shape == batch["token_type_ids"].shape == (num_rows(features).sum(), length)
     assert batch["token_type_ids"].max() <= 1
     logits = model(batch)
-    assert set(logits) == set(task.heads)
+    assert set(logits) == set(task.heads or ("states",))
     losses, counts = task.losses(logits, batch), task.counts(batch)
     assert set(losses) == set(counts)
     for name, loss in losses.items():
@@ -96,6 +96,8 @@ def gradients(task, model, batches):
 def test_accumulated_equals_whole(case, model):
     """Eight at once, two times four, and eight times one, each padded to another length."""
     task = case.task
+    if task.kind == "similarity":
+        pytest.skip("its pairs are told apart from each other, so an update is never cut")
     features = list(task.encode(case.examples, training=True))[:8]
     assert len(features) == 8
     results = []

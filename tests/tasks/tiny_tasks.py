@@ -1,7 +1,7 @@
 """One tiny example of every kind of task, for the tests that hold for all of them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from dokkai.settings import (
     PretrainingSettings,
     QuestionAnsweringSettings,
     RegressionSettings,
+    SimilaritySettings,
     TokenClassificationSettings,
 )
 from dokkai.tasks import Task, create_task
@@ -146,6 +147,11 @@ def build(kind: str, tokenizer: Tokenizer, prepared: Path, examples: Path) -> Ca
                 [tagged_text(sentence) for sentence in sentences()],
                 lambda: [task.parse(record, i) for i, record in enumerate(records)],
             )
+        case "similarity":
+            task = create_task(SimilaritySettings(positive=0.5, max_length=32), tokenizer)
+            scored = [replace(row, label=str(number)) for number, row in enumerate(rows(with_pair=True), start=1)]
+            records = [{"text": text, "pair": "a moth", "id": f"r{i}"} for i, text in enumerate(TEXTS)]
+            return Case(task, scored, lambda: [task.parse(record, i) for i, record in enumerate(records)])
         case _:
             no_answer = kind == "squad2"
             settings = QuestionAnsweringSettings(max_length=96, stride=32, no_answer=no_answer)
@@ -167,6 +173,7 @@ KINDS = [
     "document-tags",
     "squad1",
     "squad2",
+    "similarity",
 ]
 
 

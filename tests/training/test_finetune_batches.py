@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from dokkai.data.rows import Row
 from dokkai.data.squad import Question
+from dokkai.errors import UserError
 from dokkai.pipeline import CPU_BATCH_TOKENS, PADDING
-from dokkai.settings import QuestionAnsweringSettings, TrainSettings
-from dokkai.tasks import QuestionAnswering
+from dokkai.settings import QuestionAnsweringSettings, SimilaritySettings, TrainSettings
+from dokkai.tasks import QuestionAnswering, Similarity
 from dokkai.training.finetune import FeatureBatches
 
 
@@ -52,3 +54,17 @@ def test_parts_of_an_update_are_small_on_a_cpu(tokenizer):
         task, features, settings.model_copy(update={"micro_batch_tokens": 500}), torch.device("cpu")
     )
     assert max(batch["input_ids"].numel() for batch in little[0]) <= 500  # what is set stays the most
+
+
+def test_pairs_stay_together(tokenizer):
+    """Whatever fits into memory: a pair is told apart from all others of its update."""
+    task = Similarity(SimilaritySettings(label=None), tokenizer)
+    rows = [Row("a " * 20, "b " * 20, None, str(number), number) for number in range(24)]
+    features = task.encode(rows, training=True)
+    settings = TrainSettings(batch_size=8, epochs=1, micro_batch_tokens=16)
+    batches = FeatureBatches(task, features, settings, torch.device("cpu"))
+    assert [[len(batch["is_positive"]) for batch in batches[step]] for step in range(3)] == [[8], [8], [8]]
+    with pytest.raises(
+        UserError, match=r"train.batch_size is 1, but a pair is told apart from the others of its update"
+    ):
+        FeatureBatches(task, features, settings.model_copy(update={"batch_size": 1}))

@@ -170,12 +170,14 @@ class Model(nn.Module):
         initialize(self, config, seed)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Logits by head name.
+        """Logits by head name; a model without heads gives the last layer under ``states``, ``(B, L, D)``.
 
         ``input_ids`` and ``token_type_ids`` ``(B, L)``; ``attention_mask`` ``(B, L)`` if there is padding;
         ``masked_positions`` ``(M,)``, indices into the flattened ``B * L``, for the masked-LM head.
         """
         x_BLD = self.encoder(batch["input_ids"], batch["token_type_ids"], batch.get("attention_mask"))
+        if not self.heads:
+            return {"states": x_BLD}
         logits = {}
         for name, head in self.heads.items():
             if isinstance(head, MaskedLMHead):

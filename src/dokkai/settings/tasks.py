@@ -197,6 +197,21 @@ class QuestionAnsweringSettings(Section):
     metric: Literal["f1", "exact"] = Field("f1", description="what says which of two models is better")
 
 
+class SimilaritySettings(TextSettings):
+    """Vectors of texts, close to each other where the texts mean alike; learned from pairs that do."""
+
+    kind: Literal["similarity"] = "similarity"
+    pair: Column = Field("pair", description="column of the second text")
+    label: Column | None = Field(
+        "label", description="column of the score, or of the label; unset: none, every pair of --train is alike"
+    )
+    positive: str | float | None = Field(
+        None, description="pairs to train on: the label, or the lowest score, of texts that are alike; unset: all"
+    )
+    pooling: Literal["mean", "cls", "max"] = Field("mean", description="what of its tokens makes the vector of a text")
+    temperature: float = Field(0.05, gt=0, description="cosines are divided by it: lower looks at the nearest others")
+
+
 def _check_labels(labels: list[str] | None, least: int) -> None:
     if labels is not None and (len(labels) < least or len(set(labels)) < len(labels)):
         raise ValueError(f"task.labels must name at least {least} labels, each once")
@@ -209,6 +224,7 @@ _Kinds = (
     | RegressionSettings
     | MultipleChoiceSettings
     | TokenClassificationSettings
+    | SimilaritySettings
     | QuestionAnsweringSettings
 )
 TaskSettings = Annotated[_Kinds, Discriminator("kind")]

@@ -42,6 +42,9 @@ class TrainSettings(Section):
         description="the model is a mean of weights of this age, as a share of the run; unset: the last",
     )
     clip_norm: float = Field(1.0, ge=0, description="longest gradient; 0: no clipping")
+    frozen_layers: int | None = Field(
+        None, ge=0, description="the embeddings and so many of the lowest layers stay as they are; unset: all learn"
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, masks and dropout")
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="auto: bf16 where the machine is faster in it"

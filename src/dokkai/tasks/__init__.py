@@ -7,6 +7,7 @@ from dokkai.settings import (
     PretrainingSettings,
     QuestionAnsweringSettings,
     RegressionSettings,
+    SimilaritySettings,
     TaskSettings,
     TokenClassificationSettings,
 )
@@ -17,6 +18,7 @@ from dokkai.tasks.multiple_choice import MultipleChoice
 from dokkai.tasks.pretraining import Pretraining
 from dokkai.tasks.question_answering import QuestionAnswering
 from dokkai.tasks.regression import Regression
+from dokkai.tasks.similarity import Similarity
 from dokkai.tasks.token_classification import TokenClassification
 from dokkai.tokenization import Tokenizer
 
@@ -27,6 +29,7 @@ __all__ = [
     "Pretraining",
     "QuestionAnswering",
     "Regression",
+    "Similarity",
     "Task",
     "TokenClassification",
     "create_task",
@@ -50,3 +53,5 @@ def create_task(settings: TaskSettings, tokenizer: Tokenizer, labels: tuple[str,
             return TokenClassification(settings, tokenizer, labels)
         case QuestionAnsweringSettings():
             return QuestionAnswering(settings, tokenizer)
+        case SimilaritySettings():
+            return Similarity(settings, tokenizer)

@@ -26,6 +26,8 @@ class BertAdam(torch.optim.AdamW):
         decayed: list[Tensor] = []
         free: list[Tensor] = []
         for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
             (decayed if is_decayed(name, parameter, model.config.model_type) else free).append(parameter)
         super().__init__(
             [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": free, "weight_decay": 0.0}],

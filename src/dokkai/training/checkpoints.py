@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from dokkai.errors import UserError
@@ -38,7 +38,7 @@ _KINDS: dict[type[Optimizer], tuple[str, ...]] = {  # what an optimizer remember
 def save_checkpoint(
     run: Path,
     step: int,
-    model: Model,
+    model: nn.Module,
     optimizers: Sequence[Optimizer],
     state: dict[str, Any],
     keep: int,
@@ -65,7 +65,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    run: Path, model: Model, optimizers: Sequence[Optimizer], average: Mapping[str, Tensor] = _NONE
+    run: Path, model: nn.Module, optimizers: Sequence[Optimizer], average: Mapping[str, Tensor] = _NONE
 ) -> dict[str, Any] | None:
     """Bring model, optimizers and average to the last readable checkpoint and return its state; None if there is none.
 
@@ -104,7 +104,7 @@ def _read_state(folder: Path) -> dict[str, Any]:
 
 
 def _restore(
-    model: Model,
+    model: nn.Module,
     optimizers: Sequence[Optimizer],
     average: Mapping[str, Tensor],
     weights: dict[str, Tensor],
@@ -112,7 +112,10 @@ def _restore(
     folder: Path,
 ) -> None:
     own = model.state_dict()
-    state, missing, _ = from_foreign(own, weights, model.config.model_type)
+    if isinstance(model, Model):
+        state, missing, _ = from_foreign(own, weights, model.config.model_type)
+    else:  # saved under its own names
+        state, missing = weights, sorted(own.keys() ^ weights.keys())
     if missing or any(state[name].shape != own[name].shape for name in state):
         raise UserError(f"{folder}: belongs to another model")
     kinds = {name: _KINDS[type(optimizer)] for name, _, optimizer in _parameters(model, optimizers)}
@@ -129,7 +132,7 @@ def _restore(
         tensor.copy_(moments[f"{name}.{_AVERAGE}"])
 
 
-def _optimizer_tensors(model: Model, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+def _optimizer_tensors(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
     return {
         f"{name}.{kind}": optimizer.state[parameter][kind].detach().cpu().contiguous()
         for name, parameter, optimizer in _parameters(model, optimizers)
@@ -137,7 +140,7 @@ def _optimizer_tensors(model: Model, optimizers: Sequence[Optimizer]) -> dict[st
     }
 
 
-def _parameters(model: Model, optimizers: Sequence[Optimizer]) -> Iterator[tuple[str, Tensor, Optimizer]]:
+def _parameters(model: nn.Module, optimizers: Sequence[Optimizer]) -> Iterator[tuple[str, Tensor, Optimizer]]:
     """Every parameter by name, with the optimizer that holds it."""
     names = {parameter: name for name, parameter in model.named_parameters()}
     for optimizer in optimizers:

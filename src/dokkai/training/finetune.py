@@ -1,6 +1,6 @@
 """Fine-tuning: a pre-trained encoder and one more layer, on any task (paper, section 3.2)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,15 @@ from dokkai.model.initialization import start_positions_as_waves
 from dokkai.pipeline import CPU_BATCH_TOKENS, PADDING, Pipeline, check_length, check_origin, load
 from dokkai.progress import say, say_once
 from dokkai.settings import PretrainingSettings, TrainSettings, load_settings
-from dokkai.tasks import Task, create_task
+from dokkai.tasks import Similarity, Task, create_task
 from dokkai.tasks.base import Batch, num_rows
 from dokkai.tasks.guessing import guess_recipe
 from dokkai.tokenization import load_tokenizer
+from dokkai.training.freezing import freeze
 from dokkai.training.loop import train
 from dokkai.training.run_directory import RunDirectory
+
+_ALL = 1 << 62  # more tokens than any update has
 
 
 def finetune(
@@ -70,6 +73,7 @@ def finetune(
         if settings.model.sinusoidal_positions:
             start_positions_as_waves(model.encoder)
     check_length(task, model)
+    freeze(model, settings.train.frozen_layers)
     dev = task.read(Path(dev_path)) if dev_path else []
     if dev_path is None and settings.train.dev_share:
         examples, dev = hold_out(examples, settings.train.dev_share)
@@ -78,7 +82,7 @@ def finetune(
     pipeline = Pipeline(model, tokenizer, task, chosen, choose_precision(settings.train.precision, chosen))
     sources: dict[str, Any] = {"from": str(Path(start)), "random_weights": random_weights, "train": str(train_path)}
     sources |= {"num_examples": len(examples), "dev": str(dev_path) if dev_path else None}
-    sources |= {"train_checksum": _checksum(train_path), "dev_checksum": _checksum(dev_path)}
+    sources |= {"train_checksum": checksum_of(train_path), "dev_checksum": checksum_of(dev_path)}
     run = RunDirectory(out, "finetune", settings.model_dump(), sources)
     if run.is_finished:
         say(f"{out}: this run is finished already")
@@ -92,25 +96,43 @@ def finetune(
     with run:
         dev_features = task.encode(dev, training=False)
         evaluate = (lambda: pipeline.evaluate(dev, dev_features)) if dev else None
+        before = _before(evaluate) if evaluate and not task.heads else {}
         metrics = train(pipeline, task, batches, settings.train, run, evaluate)
-        run.finish(metrics=metrics)
+        run.finish(metrics=metrics | before)
     return pipeline
 
 
-def _checksum(path: str | Path | None) -> int | None:
+def _before(evaluate: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """The metrics of the model as it came, under ``before/``: a task without a head can be done untrained."""
+    metrics = evaluate()
+    say("before training: " + " · ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    return {f"before/{name}": value for name, value in metrics.items()}
+
+
+def checksum_of(path: str | Path | None) -> int | None:
     """Of the file as it lies there; a pipe can be read only once."""
     return checksum(Path(path)) if path is not None and Path(path).is_file() else None
 
 
 class FeatureBatches:
-    """The updates of a fine-tuning by number: features of near-equal length, padded little."""
+    """The updates of a fine-tuning by number: features of near-equal length, padded little.
+
+    They are cut into micro-batches, but not those of ``Similarity``: there each pair is told apart from all others of
+    its update, and these must not depend on what fits into memory.
+    """
 
     def __init__(
         self, task: Task, features: Sequence[Any], settings: TrainSettings, device: torch.device | None = None
     ) -> None:
         self._task, self._features, self._settings = task, features, settings
         is_cpu = device is not None and device.type == "cpu"  # smaller parts of a batch: less padding, and they fit
-        self._micro_batch_tokens = min(settings.micro_batch_tokens, CPU_BATCH_TOKENS if is_cpu else 1 << 62)
+        self._micro_batch_tokens = min(settings.micro_batch_tokens, CPU_BATCH_TOKENS if is_cpu else _ALL)
+        if isinstance(task, Similarity):
+            if settings.batch_size < 2:
+                raise UserError(
+                    "train.batch_size is 1, but a pair is told apart from the others of its update; set 2 or more"
+                )
+            self._micro_batch_tokens = _ALL
         self._lengths = np.array([len(item.input_ids) for item in features])
         self._rows = num_rows(features)
         self._padded = -(-self._lengths // PADDING) * PADDING
@@ -139,7 +161,8 @@ class FeatureBatches:
             self._order = {epoch: batches}
         parts = split_by_tokens(self._padded, self._order[epoch][place], self._micro_batch_tokens, self._rows)
         longest = max(getattr(self._task.settings, "max_length", 0), 1)
-        return [
-            self._task.collate([self._features[i] for i in part], min(int(self._padded[part].max()), longest))
-            for part in parts
-        ]
+        return [self.collate(part, min(int(self._padded[part].max()), longest)) for part in parts]
+
+    def collate(self, part: np.ndarray, length: int) -> Batch:
+        """The micro-batch of the features with these numbers."""
+        return self._task.collate([self._features[i] for i in part], length)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
@@ -19,7 +20,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from dokkai.errors import Interrupted, UserError
 from dokkai.model.device import autocast, has_compiler
-from dokkai.pipeline import Pipeline
 from dokkai.progress import Progress, say
 from dokkai.settings import TrainSettings
 from dokkai.tasks import Task
@@ -36,6 +36,29 @@ from dokkai.training.schedule import Clock, RunLength, learning_rate
 _COMPILE_STEPS, _COMPILE_SECONDS = 2000, 600  # shorter runs on a CPU end before half a minute's compiling is won back
 
 
+class Trained(Protocol):
+    """What is trained: a ``Pipeline``, or a small model on what an encoder gave."""
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """Batches to logits."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """``bf16`` or ``fp32``."""
+        ...
+
+    def save(self, directory: Path) -> None:
+        """Write what can be opened again, ``model.safetensors`` among it."""
+        ...
+
+
 class Batches(Protocol):
     """The updates of a run, each a list of micro-batches: a function of the seed, its number, its place in the run."""
 
@@ -48,7 +71,7 @@ class Batches(Protocol):
 
 
 def train(
-    pipeline: Pipeline,
+    pipeline: Trained,
     task: Task,
     batches: Batches,
     settings: TrainSettings,
@@ -90,10 +113,7 @@ def train(
             try:
                 losses = _accumulate(forward, task, micro_batches, device, pipeline.precision)
             except torch.OutOfMemoryError as error:
-                raise UserError(
-                    f"out of memory on {device}; set train.micro_batch_tokens below {settings.micro_batch_tokens}: "
-                    "the same run goes on, with the same examples"
-                ) from error
+                raise UserError(f"out of memory on {device}; {_advice(task, settings)}") from error
             make_matrices(model)
             norm = clip_gradients(model.parameters(), settings.clip_norm)
             for optimizer in optimizers:
@@ -142,6 +162,14 @@ def _evaluate(evaluate: Callable[[], dict[str, float]], average: WeightAverage |
         return own
     with average.in_model():
         return evaluate() | {f"last/{name}": value for name, value in own.items()}
+
+
+def _advice(task: Task, settings: TrainSettings) -> str:
+    """What to do when memory is full."""
+    if task.kind == "similarity":  # its updates are not cut
+        return f"set train.batch_size below {settings.batch_size}, in a new run"
+    most = settings.micro_batch_tokens
+    return f"set train.micro_batch_tokens below {most}: the same run goes on, with the same examples"
 
 
 class _Meter:

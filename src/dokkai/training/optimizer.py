@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dokkai.model.device import has_fast_bf16
 from dokkai.model.heads import Model
@@ -12,20 +12,23 @@ from dokkai.training.bert_adam import BertAdam
 from dokkai.training.muon import Muon
 
 
-def create_optimizers(model: Model, settings: TrainSettings) -> list[torch.optim.Optimizer]:
-    """One optimizer or two, which together hold every parameter.
+def create_optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.optim.Optimizer]:
+    """One optimizer or two, which together hold every parameter that is not frozen.
 
     Vectors (norms and biases) are not decayed; matrices are, embeddings included. With ``muon`` the matrices of the
     layers go to Muon, the rest (embeddings, heads, vectors) to AdamW, at the same learning rate. ``bert-adam`` is the
     optimizer of 2018, for all of them.
     """
     if settings.optimizer == "bert-adam":
+        assert isinstance(model, Model)  # it goes by the names on disk
         return [BertAdam(model, settings)]
     is_muon = settings.optimizer == "muon"
     matrices: list[Tensor] = []
     vectors: list[Tensor] = []
     hidden: list[tuple[Tensor, int]] = []  # and how many matrices lie in it
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if parameter.ndim < 2:
             vectors.append(parameter)
         elif is_muon and name.startswith("encoder.layers."):

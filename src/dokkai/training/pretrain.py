@@ -16,6 +16,7 @@ from dokkai.progress import say
 from dokkai.settings import PretrainingSettings, Settings, TrainSettings, load_settings
 from dokkai.tasks.pretraining import Pretraining, PretrainingBatches
 from dokkai.tokenization import Tokenizer, load_tokenizer
+from dokkai.training.freezing import freeze
 from dokkai.training.loop import train
 from dokkai.training.run_directory import RunDirectory
 
@@ -46,6 +47,9 @@ def pretrain(
         _check_start(origin, tokenizer, data)
     model = _create_model(settings, task, corpus, tokenizer.vocab_size, origin)
     check_length(task, model)
+    if settings.train.frozen_layers is not None and init is None:
+        raise UserError("train.frozen_layers keeps what a model has learned; give one by --init, or leave it out")
+    freeze(model, settings.train.frozen_layers)
     chosen = choose_device(device)
     pipeline = Pipeline(model, tokenizer, task, chosen, choose_precision(settings.train.precision, chosen))
     sources = {

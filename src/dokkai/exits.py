@@ -1,0 +1,52 @@
+"""How the command line ends: every mistake is one line on standard error, and what happened an exit code."""
+
+import io
+import signal
+import sys
+from typing import Any
+
+import typer
+
+from dokkai.errors import Interrupted, UserError, did_you_mean
+
+# The base of typer's errors about arguments has no public name.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run the verb in ``sys.argv`` and exit: 0, 2 after a mistake that the user can fix, 130 if the run was stopped."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `dokkai ... | head` ends quietly
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # JSON lines are UTF-8 everywhere; half a surrogate pair is escaped
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        code = app(sys.argv[1:] or ["--help"], prog_name="dokkai", standalone_mode=False)
+    except UserError as error:
+        code = _fail(str(error))
+    except _UsageError as error:
+        code = _fail(_usage(app, error))
+    except (typer.Abort, KeyboardInterrupt):
+        code = _fail("stopped", 130)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        code = _fail(f"{place}{error.strerror or error}")
+    except Interrupted as error:
+        code = _fail(str(error), 130)
+    sys.stdout.flush()
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int = 2) -> int:
+    print(f"dokkai: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _usage(app: typer.Typer, error: Any) -> str:
+    words = error.format_message().rstrip(".")
+    verb = error.ctx.command_path if error.ctx else "dokkai"
+    unknown = next((arg for arg in sys.argv[1:2] if f"'{arg}'" in words), None)
+    if verb == "dokkai" and unknown:
+        verbs = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+        return f"no verb '{unknown}'{did_you_mean(unknown, verbs)} (see dokkai --help)"
+    return f"{words} (see {verb} --help)"
