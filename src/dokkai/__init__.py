@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dokkai.tokenization import Tokenizer, load_tokenizer, save_tokenizer, train_tokenizer
     from dokkai.training.finetune import finetune
     from dokkai.training.pretrain import pretrain
+    from dokkai.training.probing import probe
 
 _HOMES = {
     "Answer": "dokkai.pipeline",
@@ -26,6 +27,7 @@ _HOMES = {
     "load_tokenizer": "dokkai.tokenization",
     "prepare": "dokkai.data.prepare",
     "pretrain": "dokkai.training.pretrain",
+    "probe": "dokkai.training.probing",
     "save_tokenizer": "dokkai.tokenization",
     "train_tokenizer": "dokkai.tokenization",
 }
@@ -41,6 +43,7 @@ __all__ = [
     "load_tokenizer",
     "prepare",
     "pretrain",
+    "probe",
     "save_tokenizer",
     "train_tokenizer",
 ]

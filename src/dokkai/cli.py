@@ -245,6 +245,31 @@ def embed(
     embed_lines(run, file, _numbers(layers, "--layers"), pooling, out, device, form, max_length)
 
 
+@app.command(epilog="Example: dokkai probe my-classes --from runs/mini --train a.csv --dev b.csv --out runs/probe")
+def probe(
+    recipe: Annotated[str, typer.Argument(help="a recipe (see `dokkai recipes`) or a TOML file")],
+    start: Annotated[str, typer.Option("--from", help="the encoder: a model directory, or a name on the hub")],
+    train: Annotated[Path, typer.Option(help="examples to train on")],
+    dev: Annotated[Path, typer.Option(help="examples to score on")],
+    out: Annotated[Path, typer.Option(help="run directory")],
+    overrides: Overrides = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="folder for the features, kept for the next call; unset: `features` beside --out"),
+    ] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="an encoder that has learned nothing: the baseline")
+    ] = False,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a small model on features of an encoder that stays as it is, and score it."""
+    from dokkai.training.probing import probe as run_probe
+
+    run_probe(recipe, start, train, dev, out, overrides or (), cache, random_weights, device)
+    _print_run(out, as_json)
+
+
 @app.command(epilog="Example: dokkai convert uncased_L-12_H-768_A-12 --out models/base")
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help="model directory, or checkpoint of TensorFlow")],

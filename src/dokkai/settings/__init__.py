@@ -1,6 +1,7 @@
 """Everything that can be set: defaults < recipe (TOML) < ``section.key=value``; strict, frozen, each with its line."""
 
 from dokkai.settings.model import ModelSettings
+from dokkai.settings.probe import ProbeSettings
 from dokkai.settings.recipe import (
     Settings,
     describe_settings,
@@ -32,6 +33,7 @@ __all__ = [
     "MultiLabelSettings",
     "MultipleChoiceSettings",
     "PretrainingSettings",
+    "ProbeSettings",
     "QuestionAnsweringSettings",
     "RegressionSettings",
     "Settings",

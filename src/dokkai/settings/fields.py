@@ -35,6 +35,7 @@ def _as_time(value: Any) -> Any:
     return value
 
 
+Word = Annotated[str, BeforeValidator(_as_column)]
 Column = Annotated[str, BeforeValidator(_as_column)]
 Names = list[Column]
 TableFormat = Literal["csv", "tsv", "jsonl", "json"]

@@ -14,6 +14,7 @@ from dokkai.errors import UserError, did_you_mean
 from dokkai.files import existing_file
 from dokkai.settings.fields import Section
 from dokkai.settings.model import ModelSettings
+from dokkai.settings.probe import ProbeSettings
 from dokkai.settings.tasks import TASK_KINDS, PretrainingSettings, TaskSettings
 from dokkai.settings.train import TrainSettings
 
@@ -33,6 +34,7 @@ class Settings(Section):
     model: ModelSettings = ModelSettings()
     task: TaskSettings = PretrainingSettings()
     train: TrainSettings = TrainSettings()
+    probe: ProbeSettings = Field(ProbeSettings(), exclude=True)  # only a probe's own record holds it
     grid: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], BeforeValidator(_as_names)] = Field(
         {}, exclude=True, description="values to try for a setting, as in train.batch_size = [16, 32]"
     )  # of no run, so it stands in no record of one
@@ -93,10 +95,14 @@ def recipe_names() -> list[str]:
 
 def describe_settings(section: str | None = None) -> list[tuple[str, str, str]]:
     """``(name, default, line)`` of every setting, or of those whose name starts with ``section``."""
-    parts: list[tuple[str, type[Section]]] = [("model", ModelSettings), ("train", TrainSettings)]
+    parts: list[tuple[str, type[Section]]] = [
+        ("model", ModelSettings),
+        ("train", TrainSettings),
+        ("probe", ProbeSettings),
+    ]
     parts += [(f"task ({name})", kind) for name, kind in TASK_KINDS.items()]
     rows = [
-        (f"{name.split()[0]}.{key}" + name.removeprefix("task").removeprefix("model").removeprefix("train"), item)
+        (f"{name.split()[0]}.{key}" + name.removeprefix(name.split()[0]), item)
         for name, part in parts
         for key, item in part.model_fields.items()
         if key != "kind"
@@ -113,7 +119,7 @@ def describe_settings(section: str | None = None) -> list[tuple[str, str, str]]:
 
 
 def _section_names() -> list[str]:
-    return ["model", "train", "task", "grid", *TASK_KINDS]
+    return ["model", "train", "task", "probe", "grid", *TASK_KINDS]
 
 
 def _read_recipe(recipe: str) -> dict[str, Any]:
@@ -157,7 +163,9 @@ def _explain(error: ValidationError, values: dict[str, Any]) -> str:
     name = ".".join(place)
     if first["type"] == "extra_forbidden":
         known = (
-            [row[0].split()[0] for row in describe_settings()] if len(place) > 1 else ["model", "task", "train", "grid"]
+            [row[0].split()[0] for row in describe_settings()]
+            if len(place) > 1
+            else ["model", "task", "train", "probe", "grid"]
         )
         if place[0] == "task":
             kind = values.get("task", {}).get("kind", "pretraining")
@@ -168,7 +176,7 @@ def _explain(error: ValidationError, values: dict[str, Any]) -> str:
         found = "task.kind is not set" if kind is None else f"unknown task.kind {_toml(kind)}"
         return f"{found}{did_you_mean(str(kind), TASK_KINDS)}"
     message = first["msg"].removeprefix("Value error, ")
-    if name in ("", "model", "task", "train"):
+    if name in ("", "model", "task", "train", "probe"):
         return message
     return f"{name} = {_toml(first['input'])}: {message[0].lower()}{message[1:]}"
 

@@ -1,0 +1,129 @@
+"""States of an encoder on disk: computed once, then read from there, whatever is trained on them.
+
+``FOLDER/KEY/layer-07.npy`` holds what layer 7 made of all tokens of all inputs, ``(T, D)``, in the order of the inputs.
+The key is a digest of what the states depend on: weights, precision, and the tokens. A file is whole or not there.
+
+N layers · T tokens of all inputs · L tokens of one · D hidden size
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dokkai.errors import UserError
+from dokkai.files import replacing
+from dokkai.pipeline import POOLINGS, Pipeline
+from dokkai.progress import Progress, say
+from dokkai.tasks.base import ModelInput
+
+
+class CachedStates:
+    """Some layers of many inputs, mapped into memory: what is read comes from the disk when it is needed."""
+
+    def __init__(self, files: Sequence[Path], lengths: Sequence[int], hidden_size: int) -> None:
+        self._ends = np.cumsum(lengths)
+        self._starts = self._ends - np.array(lengths)
+        try:
+            self._layers = [np.load(path, mmap_mode="r") for path in files]
+        except ValueError as error:
+            raise UserError(f"{files[0].parent}: damaged ({error}); delete this folder and start again") from error
+        for path, layer in zip(files, self._layers, strict=True):
+            if layer.shape != (int(self._ends[-1]), hidden_size):
+                raise UserError(f"{path}: not of these inputs; delete this file and start again")
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """The states of one input, ``(L, N, D)``."""
+        place = slice(self._starts[number], self._ends[number])
+        return np.stack([layer[place] for layer in self._layers], axis=1)
+
+    def pad(self, numbers: Sequence[int], length: int) -> Tensor:
+        """Those of several inputs, ``(len(numbers), length, N, D)``, zeros behind their ends."""
+        first = self._layers[0]
+        out = np.zeros((len(numbers), length, len(self._layers), first.shape[1]), dtype=first.dtype)
+        for row, number in enumerate(numbers):
+            states = self[number]
+            out[row, : len(states)] = states
+        return torch.from_numpy(out)
+
+    def all(self) -> np.ndarray:
+        """Everything at once, ``(T, N, D)``: for pooled states, where an input has one."""
+        return np.stack(self._layers, axis=1)
+
+
+def cache_states(
+    pipeline: Pipeline,
+    inputs: Sequence[ModelInput],
+    layers: Sequence[int],
+    folder: Path,
+    pooling: str = "none",
+    dtype: str = "float16",
+) -> CachedStates:
+    """The outputs of ``layers`` (0: the embeddings) for all inputs, from ``folder`` if they are there, else computed.
+
+    ``pooling`` other than "none" keeps one vector per input. Layers that are not there yet are added to the others.
+    UserError if a value is too large for ``dtype``.
+    """
+    place = folder / _key(pipeline, inputs, pooling, dtype)
+    wanted = list(dict.fromkeys(layers))
+    missing = [layer for layer in wanted if not _file(place, layer).exists()]
+    lengths = [1 if pooling != "none" else len(item.input_ids) for item in inputs]
+    width = pipeline.model.config.hidden_size
+    if missing:
+        size = len(missing) * sum(lengths) * width * np.dtype(dtype).itemsize
+        say(f"features of {len(inputs):,} inputs go to {place} ({size / 1e6:,.1f} MB)")
+        _compute(pipeline, inputs, missing, place, lengths, pooling, dtype)
+    else:
+        say(f"features of {len(inputs):,} inputs come from {place}")
+    return CachedStates([_file(place, layer) for layer in layers], lengths, width)
+
+
+def _compute(
+    pipeline: Pipeline,
+    inputs: Sequence[ModelInput],
+    layers: Sequence[int],
+    place: Path,
+    lengths: Sequence[int],
+    pooling: str,
+    dtype: str,
+) -> None:
+    width, most = pipeline.model.config.hidden_size, np.finfo(dtype).max
+    ends = np.cumsum(lengths)
+    shape = (int(ends[-1]), width)
+    with ExitStack() as stack, Progress("reading", len(inputs), "sequences") as progress:
+        arrays = []
+        for layer in layers:
+            temporary = stack.enter_context(replacing(_file(place, layer)))
+            arrays.append(np.lib.format.open_memmap(temporary, mode="w+", dtype=np.dtype(dtype), shape=shape))
+        for index, x_LD in pipeline.states(inputs, layers):
+            if not np.abs(x_LD).max() <= most:
+                raise UserError(f"a feature is {np.abs(x_LD).max():g}, too large for {dtype}; set probe.dtype=float32")
+            rows = POOLINGS[pooling](x_LD).reshape(-1, len(layers), width)
+            for number, array in enumerate(arrays):
+                array[ends[index] - lengths[index] : ends[index]] = rows[:, number]
+            progress.advance()
+        for array in arrays:
+            array.flush()
+
+
+def _file(place: Path, layer: int) -> Path:
+    return place / f"layer-{layer:02d}.npy"
+
+
+def _key(pipeline: Pipeline, inputs: Sequence[ModelInput], pooling: str, dtype: str) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    config = asdict(pipeline.model.config) | {"precision": pipeline.precision, "pooling": pooling, "dtype": dtype}
+    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+    for name, tensor in pipeline.model.encoder.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    for item in inputs:
+        for ids in (item.input_ids, item.token_type_ids):
+            digest.update(np.array([len(ids), *ids], dtype=np.int64).data)
+    return digest.hexdigest()

@@ -1,0 +1,109 @@
+"""States on disk: the same numbers, computed once, added to, whole or not there."""
+
+import numpy as np
+import pytest
+import torch
+
+from dokkai.errors import UserError
+from dokkai.model.config import shape_config
+from dokkai.model.heads import Model
+from dokkai.pipeline import Pipeline
+from dokkai.training.cached_states import cache_states
+
+TEXTS = ["A river.", "The lighthouse stands on a rock in the sea.", "x", "", "Who built it?", "word " * 30]
+
+
+@pytest.fixture
+def pipeline(tokenizer):
+    config = shape_config("L2-H64", vocab_size=tokenizer.vocab_size, max_position_embeddings=64, initializer_range=0.3)
+    return Pipeline(Model(config, seed=4), tokenizer, None, torch.device("cpu"))
+
+
+@pytest.fixture
+def inputs(pipeline):
+    return [pipeline.tokenizer.encode(text, max_length=64) for text in TEXTS]
+
+
+def files(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_the_same_numbers(pipeline, inputs, tmp_path, dtype):
+    states = cache_states(pipeline, inputs, [2, 0], tmp_path, dtype=dtype)
+    for number, x_LD in pipeline.states(inputs, [2, 0]):
+        found = states[number]
+        assert found.shape == (len(inputs[number]), 2, 64) and found.dtype == np.dtype(dtype)
+        np.testing.assert_array_equal(found.reshape(len(x_LD), -1), x_LD.astype(dtype))
+    padded = states.pad([1, 2], 24)
+    assert padded.shape == (2, 24, 2, 64)
+    np.testing.assert_array_equal(padded[1, : len(inputs[2])], states[2])
+    assert not padded[1, len(inputs[2]) :].any()
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+def test_one_vector_per_text(pipeline, inputs, tmp_path, pooling):
+    states = cache_states(pipeline, inputs, [1, 2], tmp_path, pooling, "float32")
+    expected = pipeline.embed(TEXTS, layers=[1, 2], pooling=pooling)
+    np.testing.assert_allclose(states.all().reshape(len(TEXTS), -1), expected, atol=1e-6)
+
+
+def test_computed_once(pipeline, inputs, tmp_path, capsys, monkeypatch):
+    cache_states(pipeline, inputs, [2], tmp_path)
+    assert "features of 6 inputs go to" in capsys.readouterr().err
+    before = files(tmp_path)
+    assert set(before) == {"layer-02.npy"}
+    cache_states(pipeline, inputs, [1, 2], tmp_path)  # the missing one is added
+    both = files(tmp_path)
+    assert set(both) == {"layer-01.npy", "layer-02.npy"} and both["layer-02.npy"] == before["layer-02.npy"]
+    capsys.readouterr()
+    monkeypatch.setattr(Pipeline, "states", None)  # nothing is computed any more
+    cache_states(pipeline, inputs, [2, 1, 1], tmp_path)
+    assert "features of 6 inputs come from" in capsys.readouterr().err
+    assert files(tmp_path) == both
+
+
+def test_what_they_depend_on(pipeline, inputs, tokenizer, tmp_path):
+    """Other tokens, weights, pooling or numbers on disk are another folder; the same ones in another object are not."""
+    config = pipeline.model.config
+    same = Pipeline(Model(config, ("span",), seed=4), tokenizer, None, torch.device("cpu"))
+    same.model.encoder.load_state_dict(pipeline.model.encoder.state_dict())
+    other = Pipeline(Model(config, seed=5), tokenizer, None, torch.device("cpu"))
+    cache_states(pipeline, inputs, [2], tmp_path)
+    cache_states(same, inputs, [2], tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    cache_states(other, inputs, [2], tmp_path)
+    cache_states(pipeline, inputs[:-1], [2], tmp_path)
+    cache_states(pipeline, inputs[::-1], [2], tmp_path)
+    cache_states(pipeline, inputs, [2], tmp_path, "mean")
+    cache_states(pipeline, inputs, [2], tmp_path, dtype="float32")
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_a_failure_leaves_nothing(pipeline, inputs, tmp_path, monkeypatch):
+    states = Pipeline.states
+
+    def fail(self, items, layers):
+        yield next(iter(states(self, items, layers)))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipeline, "states", fail)
+        with pytest.raises(KeyboardInterrupt):
+            cache_states(pipeline, inputs, [1, 2], tmp_path)
+    assert files(tmp_path) == {}
+
+
+def test_mistakes(pipeline, inputs, tmp_path):
+    with torch.no_grad():
+        pipeline.model.encoder.layers[1].output_norm.bias[3] = 1e5
+    with pytest.raises(UserError, match=r"a feature is 1\d+, too large for float16; set probe.dtype=float32"):
+        cache_states(pipeline, inputs, [2], tmp_path)
+    cache_states(pipeline, inputs, [2], tmp_path, dtype="float32")
+    (file,) = tmp_path.rglob("*.npy")
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"damaged \(.*\); delete this folder and start again"):
+        cache_states(pipeline, inputs, [2], tmp_path, dtype="float32")
+    np.save(file, np.zeros((3, 64), dtype=np.float32))
+    with pytest.raises(UserError, match=r"layer-02.npy: not of these inputs; delete this file and start again"):
+        cache_states(pipeline, inputs, [2], tmp_path, dtype="float32")
