@@ -141,5 +141,8 @@ def test_mistakes(home, tmp_path):
     words = ["probe", "squad", "--from", home / "encoder", "--train", TRAIN, "--dev", DEV, "--out", out]
     line = fails(*words)
     assert line == "recipe 'squad' is for question-answering; probing is for classification and token-classification"
+    line = fails("finetune", *classes(home, out, "probe.layers=last")[1:])
+    assert line == "[probe] and probe.* are for `dokkai probe`; leave them out, or take another recipe"
+    assert fails("pretrain", "demo-pretrain", "--data", home / "data", "--out", out, "probe.layers=last") == line
     assert "unknown setting 'probe.layer'; did you mean 'probe.layers'?" in fails(*classes(home, out, "probe.layer=x"))
     assert not out.exists()

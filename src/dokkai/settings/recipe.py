@@ -39,6 +39,11 @@ class Settings(Section):
         {}, exclude=True, description="values to try for a setting, as in train.batch_size = [16, 32]"
     )  # of no run, so it stands in no record of one
 
+    def refuse_probe(self) -> None:
+        """UserError if settings of a probe are given to a verb that trains the encoder itself."""
+        if "probe" in self.model_fields_set:
+            raise UserError("[probe] and probe.* are for `dokkai probe`; leave them out, or take another recipe")
+
 
 def load_settings(recipe: str | Mapping[str, Any], overrides: Sequence[str] = ()) -> Settings:
     """Settings of a recipe with ``section.key=value`` on top.

@@ -51,6 +51,7 @@ def finetune(
     a share of the examples in its place (``train.dev_share``). The same call continues a stopped run.
     """
     settings = load_settings(guess_recipe(train_path, overrides) if recipe is None else recipe, overrides)
+    settings.refuse_probe()
     if isinstance(settings.task, PretrainingSettings):
         raise UserError(f"recipe '{recipe}' is for pre-training; use `dokkai pretrain`")
     for name in ("shape", "model_type"):

@@ -34,6 +34,7 @@ def pretrain(
     ``init`` starts from the weights of a model (as for ``load``) instead of random ones. Returns the trained pipeline.
     """
     settings = load_settings(recipe, overrides)
+    settings.refuse_probe()
     if not isinstance(settings.task, PretrainingSettings):
         raise UserError(f"recipe '{recipe}' is for {settings.task.kind}; use `dokkai finetune`")
     data, out = Path(data), Path(out)

@@ -125,9 +125,8 @@ def _fit(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    x, unseen = (
-        part.all().sum(1) if choice.way == "sum" else part.all().reshape(len(part.all()), -1) for part in states
-    )
+    x, unseen = (part.all() for part in states)  # (texts, layers, width)
+    x, unseen = (part.sum(1) if choice.way == "sum" else part.reshape(len(part), -1) for part in (x, unseen))
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1 / settings.penalty, max_iter=_LBFGS_STEPS))
     model.fit(x, [int(item.label) for item in sets[0]])
     probabilities = np.zeros((len(unseen), num_labels))
