@@ -41,7 +41,7 @@ def test_before_and_after(tuned):
     result = json.loads(done.out)
     assert {"spearman", "pearson", "before/spearman", "before/pearson"} <= result.keys()
     assert result["pearson"] != pytest.approx(result["before/pearson"], abs=1e-3)
-    assert "before training: pearson" in done.err
+    assert "before training: spearman" in done.err
     assert "16 of 24 pairs are alike; the others are not trained on" in done.err
     record = json.loads((directory / "run.json").read_text(encoding="utf-8"))
     assert record["metrics"]["before/spearman"] == result["before/spearman"]

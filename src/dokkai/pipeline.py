@@ -355,8 +355,8 @@ def _guess_task(model: Model, tokenizer: Tokenizer, path: Path) -> Task | None:
     if "multiple_choice" in model.heads and positions >= 16:
         return create_task(MultipleChoiceSettings(question="question", max_length=length), tokenizer)
     if not model.heads and (found := read_sentence_files(path)):
-        pooling, length = found
-        values = {"pooling": pooling, "max_length": min(length or positions, positions)}
+        pooling, most = found
+        values = {"pooling": pooling, "max_length": min(most or positions, positions)}
         return create_task(SimilaritySettings.model_validate(values), tokenizer)
     return None
 
