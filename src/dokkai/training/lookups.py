@@ -6,21 +6,23 @@ the optimizer, once an update, gets the matrix.
 """
 
 import torch
+from torch import nn
 
 from dokkai.model.heads import Model
 
 
-def keep_rows(model: Model, device: torch.device) -> None:
+def keep_rows(model: nn.Module, device: torch.device) -> None:
     """Let lookups give lists of rows, where that is less work.
 
     Not on a GPU, whose fill is cheap and whose additions into rows are not repeatable, nor where the masked-LM head
     gives a gradient to every word anyway.
     """
-    model.encoder.embeddings.word.sparse = device.type == "cpu" and "masked_lm" not in model.heads
+    if isinstance(model, Model):  # not a small one on what an encoder gave
+        model.encoder.embeddings.word.sparse = device.type == "cpu" and "masked_lm" not in model.heads
 
 
-def make_matrices(model: Model) -> None:
+def make_matrices(model: nn.Module) -> None:
     """Turn the lists of rows of an update into the matrices that optimizers expect."""
-    gradient = model.encoder.embeddings.word.weight.grad
-    if gradient is not None and gradient.is_sparse:
-        model.encoder.embeddings.word.weight.grad = gradient.to_dense()
+    for parameter in model.parameters():
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.to_dense()
