@@ -154,7 +154,7 @@ def test_columns_by_number():
     [
         ("train.learning_rate=inf", "train.learning_rate = inf"),
         ("train.seed=99999999999", "train.seed = 99999999999"),
-        ("task.kind=dancing", 'unknown task.kind "dancing"; there is: classification, multi-label, multiple-choice'),
+        ("task.kind=dancing", 'unknown task.kind "dancing"; there is: classification, multi-label'),
     ],
 )
 def test_values_out_of_range(override, message):

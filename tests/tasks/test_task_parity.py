@@ -5,6 +5,7 @@ import torch
 import transformers
 from tiny_tasks import build, tiny_model
 
+from dokkai.converting import convert
 from dokkai.pipeline import Pipeline, load
 
 CLASSES = {
@@ -57,10 +58,14 @@ def test_losses(kind, tokenizer, prepared, examples, tmp_path):
 
 @pytest.mark.parametrize("kind", sorted(set(CLASSES) - {"squad1"}))
 def test_a_directory_without_our_file_opens_as_the_same_kind(kind, tokenizer, prepared, examples, tmp_path):
-    """By what transformers writes too: its class, problem_type and id2label."""
+    """By what transformers writes too: its class, problem_type and id2label; converting keeps them."""
     case = build(kind, tokenizer, prepared, examples)
-    Pipeline(tiny_model(case.task, tokenizer.vocab_size), tokenizer, case.task, torch.device("cpu")).save(tmp_path)
-    (tmp_path / "task.json").unlink()
-    opened = load(tmp_path, "cpu", "fp32").task
-    assert opened is not None
-    assert (opened.kind, opened.labels) == (case.task.kind, case.task.labels)
+    Pipeline(tiny_model(case.task, tokenizer.vocab_size), tokenizer, case.task, torch.device("cpu")).save(
+        tmp_path / "saved"
+    )
+    (tmp_path / "saved" / "task.json").unlink()
+    convert(tmp_path / "saved", tmp_path / "half", dtype="bfloat16")
+    for name in ("saved", "half"):
+        opened = load(tmp_path / name, "cpu", "fp32").task
+        assert opened is not None
+        assert (opened.kind, opened.labels) == (case.task.kind, case.task.labels)

@@ -76,7 +76,7 @@ def read_mctest(path: str | Path) -> Table:
     answers = list(read_lines(existing_file(Path(path).with_suffix(".ans"))))
     records = []
     for number, line in enumerate(read_lines(path), start=1):
-        fields = line.replace("\\newline", "\n").replace("\\tab", "\t").split("\t") if line else []
+        fields = [field.replace("\\newline", "\n").replace("\\tab", "\t") for field in line.split("\t")]
         letters = answers[number - 1].split() if number <= len(answers) else []
         if len(fields) != 3 + 5 * len(letters) or not letters:
             raise UserError(
