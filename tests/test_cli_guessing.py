@@ -23,7 +23,7 @@ def test_a_table_without_a_recipe(home, tmp_path):
     assert "where column 'label' holds 6 different values: task.kind=classification task.text=text" in done.err
     num_rows = len((EXAMPLES / "topics-train.csv").read_text(encoding="utf-8").splitlines()) - 1
     num_held = round(num_rows / 10)
-    assert f"without --dev {num_held} examples of {words[5]} are held out to measure on" in done.err
+    assert f"is held out to measure on (train.dev_share): {num_held} examples" in done.err
     assert f"fine-tuning on {num_rows - num_held} examples" in done.err
     assert "labels, in the order of the logits: " in done.err
     assert "accuracy" in done.out
@@ -65,6 +65,34 @@ def test_questions_without_a_recipe(home, tmp_path):
     assert (
         "articles hold paragraphs with questions (SQuAD): task.kind=question-answering task.no_answer=true" in done.err
     )
+
+
+TEXTS = ["the sea is grey", "a hill of ash", "rain falls", "old walls"]
+FILES = {
+    "multi-label": (
+        "a.csv",
+        "text,tags\n" + "".join(f"{text},{tags}\n" for text, tags in zip(TEXTS, ["x|y", "x", "y", "x"], strict=True)),
+    ),
+    "regression": ("a.csv", "text,score\n" + "".join(f"{text},{n / 2}\n" for n, text in enumerate(TEXTS))),
+    "multiple-choice": (
+        "a.jsonl",
+        "".join(
+            json.dumps({"question": text, "choices": ["yes", "no"], "label": n % 2}) + "\n"
+            for n, text in enumerate(TEXTS)
+        ),
+    ),
+    "token-classification": ("a.bio", "\n".join(f"{text.split()[0]} O\n{text.split()[1]} B-X\n" for text in TEXTS)),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_every_kind_trains(kind, home, tmp_path):
+    name, content = FILES[kind]
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    words = ["--train", tmp_path / name, "--from", home / "encoder", "--out", tmp_path / "run", *SHORT]
+    done = dokkai("finetune", *words)
+    assert done.code == 0, done.err
+    assert f"task.kind={kind}" in done.err and "(train.dev_share): 1 examples" in done.err
 
 
 def test_mistakes(home, tmp_path):

@@ -1,5 +1,7 @@
 """Holding out: a share of the examples, at random, and nothing on both sides."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from dokkai.data.columns import Sentence
@@ -45,6 +47,20 @@ def test_questions_about_one_context_are_parted():
     assert (len(train), len(dev)) == (45, 5)
 
 
+def sentences(*sizes):
+    return [Sentence((f"{d}-{n}",), None, f"{d}-{n}", 1, d) for d, size in enumerate(sizes) for n in range(size)]
+
+
+def test_sentences_of_a_document_stay_together():
+    train, dev = hold_out(sentences(*[3] * 20), 0.1)
+    assert len(dev) == 6
+    assert not {sentence.document for sentence in train} & {sentence.document for sentence in dev}
+
+
+def test_documents_are_parted_where_they_are_too_long():
+    assert len(hold_out(sentences(40, 1, 40, 40), 0.1)[1]) == 12
+
+
 def test_examples_that_are_all_the_same_are_not_parted():
     assert hold_out(rows("a", "a", "a"), 0.1)[1] == []
     assert hold_out(rows("a"), 0.5)[1] == []
@@ -53,4 +69,5 @@ def test_examples_that_are_all_the_same_are_not_parted():
 def test_content():
     first, second = Row("a", "b", "x", "0", 2), Row("a", "b", "y", "1", 3)
     assert content_of(first) == content_of(second) != content_of(Row("a", "c", "x", "0", 2))
+    assert content_of(SimpleNamespace(words=["a"])) == content_of(SimpleNamespace(words=("a",)))
     assert content_of(Sentence(("a", "b"), None, "0", 1)) != content_of(Sentence(("a", "c"), None, "0", 1))

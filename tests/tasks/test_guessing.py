@@ -6,7 +6,7 @@ import re
 import pytest
 
 from dokkai.errors import UserError
-from dokkai.settings import load_settings
+from dokkai.settings import load_settings, parse_settings
 from dokkai.tasks.guessing import guess_recipe, guess_task
 
 
@@ -213,6 +213,7 @@ def test_guesses(name, write):
     found = guess_task(write(file, content), {})
     assert found.task == expected
     assert reason in found.reason
+    assert parse_settings({"task": found.task}, name).task.kind == expected["kind"]
 
 
 @pytest.mark.parametrize(

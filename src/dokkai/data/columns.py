@@ -7,9 +7,10 @@ from pathlib import Path
 
 from dokkai.data.arrow import is_data_set
 from dokkai.data.rows import check_ids
-from dokkai.data.tables import Format, format_of, no_column, read_table, text_of
+from dokkai.data.tables import format_of, no_column, read_table, text_of
 from dokkai.data.text import read_lines
 from dokkai.errors import UserError
+from dokkai.settings.fields import TableFormat
 
 _DOCUMENT = "-DOCSTART-"  # the first field of a line before each document (CoNLL-2003)
 _SPACES = " \t"  # those that part fields: an ideographic space may be a word
@@ -35,7 +36,7 @@ def read_sentences(
     tags: str | None = None,
     id: str | None = None,
     has_tags: bool = True,
-    format: Format | None = None,
+    format: TableFormat | None = None,
 ) -> list[Sentence]:
     """Read the sentences of a file (plain, .gz, .xz or .zst; ``-`` is standard input) in their order.
 
@@ -59,7 +60,7 @@ def read_sentences(
 
 
 def _from_records(
-    path: str | Path, words: str | None, tags: str | None, id: str | None, has_tags: bool, format: Format | None
+    path: str | Path, words: str | None, tags: str | None, id: str | None, has_tags: bool, format: TableFormat | None
 ) -> list[Sentence]:
     table = read_table(path, {}, format=format)
     sentences = []

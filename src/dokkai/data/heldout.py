@@ -12,20 +12,21 @@ _SEED = 0  # not that of the run: runs with several seeds are measured on the sa
 
 def content_of(example: Any) -> tuple[Hashable, ...]:
     """All that a model reads of an example of any kind; two with the same content are the same to it."""
-    parts = (getattr(example, name, None) for name in _CONTENT)
-    return tuple(tuple(part) if isinstance(part, list) else part for part in parts)
+    values = (getattr(example, name, None) for name in _CONTENT)
+    return tuple(tuple(value) if isinstance(value, list) else value for value in values)
 
 
 def hold_out(examples: Sequence[_T], share: float) -> tuple[list[_T], list[_T]]:
     """``(train, dev)``: about this share of the examples is held out, at least one, at random, both in their order.
 
-    It is the same share whatever the seed of a run. Examples with the same content, and where there are contexts
-    those with the same context, come to the same side; so ``dev`` is empty if they are all the same.
+    It is the same share whatever the seed of a run. Examples with the same content come to the same side, and so do
+    questions about one context and sentences of one document if the share can be had so; ``dev`` is empty if all
+    examples are the same.
     """
     num_wanted = max(1, round(share * len(examples)))
-    held: set[int] = set()
-    for group_of in (_context_or_content, content_of):
-        held = held or _draw(examples, group_of, num_wanted)
+    held = _draw(examples, _surroundings_of, num_wanted)
+    if len(held) < num_wanted / 2:  # one long document, or one context for all
+        held = _draw(examples, content_of, num_wanted)
     return (
         [example for number, example in enumerate(examples) if number not in held],
         [example for number, example in enumerate(examples) if number in held],
@@ -45,6 +46,10 @@ def _draw(examples: Sequence[Any], group_of: Callable[[Any], Hashable], num_want
     return found
 
 
-def _context_or_content(example: Any) -> Hashable:
-    context: str | None = getattr(example, "context", None)
-    return content_of(example) if context is None else context
+def _surroundings_of(example: Any) -> Hashable:
+    """The context of a question, the document of a sentence; the content of other examples."""
+    for name in ("context", "document"):
+        if (found := getattr(example, name, None)) is not None:
+            surroundings: Hashable = found
+            return surroundings
+    return content_of(example)

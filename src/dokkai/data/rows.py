@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from dokkai.data.tables import Format, Record, read_table, text_of
+from dokkai.data.tables import Record, read_table, text_of
 from dokkai.errors import UserError
+from dokkai.settings.fields import TableFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ def read_rows(
     label: str | None = "label",
     id: str | None = None,
     header: bool | None = None,
-    format: Format | None = None,
+    format: TableFormat | None = None,
     ragged: bool = False,
     skip_short: bool = False,
 ) -> list[Row]:

@@ -5,17 +5,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from dokkai.data.arrow import is_data_set, read_data_set, read_parquet
 from dokkai.data.text import COMPRESSED, read_lines
 from dokkai.errors import UserError, did_you_mean
 from dokkai.files import existing_file
 from dokkai.progress import say
+from dokkai.settings.fields import TableFormat
 
-Format = Literal["csv", "tsv", "jsonl", "json", "parquet"]
-
-_FORMATS: tuple[str, ...] = get_args(Format)
+_FORMATS: tuple[str, ...] = get_args(TableFormat)
 _NUM_SHOWN, _SHOWN = 20, 30  # column names that an error lists, and characters of each
 _FIELD_LIMIT = 2**31 - 1  # the csv module refuses fields above 128 KiB unless told otherwise
 
@@ -45,7 +44,7 @@ def read_table(
     path: str | Path,
     columns: Mapping[str, str],
     header: bool | None = None,
-    format: Format | None = None,
+    format: TableFormat | None = None,
     ragged: bool = False,
     skip_short: bool = False,
 ) -> Table:
@@ -96,13 +95,13 @@ def _numbered(values: Iterator[dict[str, object]]) -> Iterator[Record]:
     return (Record(number, row) for number, row in enumerate(values, start=1))
 
 
-def format_of(path: str | Path) -> Format | None:
+def format_of(path: str | Path) -> TableFormat | None:
     """The format that the ending of a name tells, that of a compression apart; None if it tells none."""
     endings = [ending.lower() for ending in Path(path).suffixes]
     if endings and endings[-1] in COMPRESSED:
         endings.pop()
     ending = endings[-1].removeprefix(".") if endings else ""
-    return next((format for format in get_args(Format) if format == ending), None)
+    return next((format for format in get_args(TableFormat) if format == ending), None)
 
 
 # ---- CSV and TSV

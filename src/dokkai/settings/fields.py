@@ -38,6 +38,6 @@ def _as_time(value: Any) -> Any:
 Word = Annotated[str, BeforeValidator(_as_column)]
 Column = Annotated[str, BeforeValidator(_as_column)]
 Names = list[Column]
-TableFormat = Literal["csv", "tsv", "jsonl", "json"]
+TableFormat = Literal["csv", "tsv", "jsonl", "json", "parquet"]
 Tokens = Annotated[int | list[int] | None, BeforeValidator(_as_tokens)]
 Time = Annotated[str | None, BeforeValidator(_as_time)]

@@ -108,7 +108,7 @@ def _guess_from_table(path: str | Path, given: Mapping[str, Any]) -> Guess:
 
 def _read(path: str | Path, given: Mapping[str, Any]) -> tuple[Columns, bool]:
     """The columns of a table, and whether its first line names them."""
-    more = {name: given[name] for name in ("format", "ragged") if name in given}
+    more = {name: given[name] for name in ("format", "ragged", "skip_short") if name in given}
     columns = _columns(read_table(path, {}, header=given.get("header", True), **more))
     header = given.get("header", True)
     is_text = (given.get("format") or format_of(path)) in ("csv", "tsv")

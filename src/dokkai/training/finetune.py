@@ -78,7 +78,9 @@ def finetune(
     dev = task.read(Path(dev_path)) if dev_path else []
     if dev_path is None and settings.train.dev_share:
         examples, dev = hold_out(examples, settings.train.dev_share)
-        say_once(f"without --dev {len(dev):,} examples of {train_path} are held out to measure on (train.dev_share)")
+        say_once(
+            f"without --dev a share of {train_path} is held out to measure on (train.dev_share): {len(dev):,} examples"
+        )
     chosen = choose_device(device)
     pipeline = Pipeline(model, tokenizer, task, chosen, choose_precision(settings.train.precision, chosen))
     sources: dict[str, Any] = {"from": str(Path(start)), "random_weights": random_weights, "train": str(train_path)}
