@@ -7,12 +7,12 @@ from pathlib import Path
 SOURCE = Path(__file__).parent.parent / "src" / "dokkai"
 ROWS = (  # bottom to top; rooms of one row do not know each other
     {"errors", "files", "progress", "hub"},
-    {"settings", "tokenization", "evaluation.metrics", "recipes"},
+    {"settings", "tokenization", "evaluation.metrics", "evaluation.calibration", "recipes"},
     {"model", "data"},
     {"tasks"},
-    {"pipeline"},
+    {"pipeline", "reporting"},
     {"training"},
-    {"asking", "evaluating", "predicting", "embedding", "converting", "doctor", "exits"},
+    {"asking", "evaluating", "predicting", "embedding", "converting", "doctor", "exits", "printing"},
     {"cli"},
 )
 FOUNDATION = ROWS[0]  # small files that may use one another

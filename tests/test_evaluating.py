@@ -173,3 +173,29 @@ def test_the_numbers_of_the_official_script(data, reader, tmp_path, monkeypatch,
         assert {name: printed[name] for name in best} == pytest.approx(best, rel=0, abs=1e-9)
         kept = json.loads((reader / "task.json").read_text(encoding="utf-8"))["task"]["null_threshold"]
         assert kept == official["best_f1_thresh"]
+
+
+def test_calibrate_keeps_the_temperature_in_the_model(home, tmp_path):
+    run, file = tmp_path / "sorter", EXAMPLES / "topics-dev.csv"
+    shutil.copytree(home / "sorter", run)
+    before = json.loads(works("evaluate", run, file, "--json", "--predictions", tmp_path / "before.json"))
+    done = dokkai("evaluate", run, file, "--json", "--calibrate", "--predictions", tmp_path / "after.json")
+    assert done.code == 0 and json.loads(done.out) == before  # no label changes
+    temperature = json.loads((run / "task.json").read_text(encoding="utf-8"))["task"]["temperature"]
+    assert temperature != 1
+    assert f"{run}: temperature {temperature:.3f} fitted to 110 examples: calibration error (ECE) " in done.err
+    old, new = (json.loads((tmp_path / name).read_text(encoding="utf-8")) for name in ("before.json", "after.json"))
+    assert [item["label"] for item in old] == [item["label"] for item in new]
+    line = json.loads(works("predict", run, stdin=json.dumps({"text": new[0]["text"], "id": "0"}) + "\n"))
+    assert line["probability"] == pytest.approx(new[0]["probability"], abs=1e-4)
+    assert line["probability"] != pytest.approx(old[0]["probability"], abs=1e-4)
+    assert line.keys() == {"id", "text", "label", "probability", "probabilities"}
+
+
+def test_calibrate_is_refused_where_it_makes_no_sense(reader, home):
+    file = EXAMPLES / "dev.json"
+    line = f"--calibrate is for models that give labels a probability; {reader} is for question-answering"
+    assert line in fails("evaluate", reader, file, "--calibrate")
+    assert "--calibrate writes to the model, and this is no directory of yours" in fails(
+        "evaluate", "no/such-model", file, "--calibrate"
+    )

@@ -4,15 +4,18 @@ A mistake that the user can fix ends with one plain line and exit code 2 (``exit
 verbs.
 """
 
-import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dokkai.errors import UserError
 from dokkai.exits import run_app
+from dokkai.printing import print_facts, print_json, print_run
+
+if TYPE_CHECKING:
+    from dokkai.pipeline import Pipeline
 
 app = typer.Typer(
     name="dokkai",
@@ -48,7 +51,7 @@ def ask(
         raise UserError("no model to read with; give --model RUN, a run of `dokkai finetune squad ...`")
     best = answer_from_files(load(model, device), question, files)
     if as_json:
-        _print_json(best.to_dict())
+        print_json(best.to_dict())
     else:
         show_answer(best)
 
@@ -68,7 +71,7 @@ def fill_mask(
         raise UserError("no model to guess with; give --model RUN, a run of `dokkai pretrain ...`")
     masks = load(model, device).fill_mask(text, top)
     if as_json:
-        _print_json([[{"token": token, "probability": value} for token, value in mask] for mask in masks])
+        print_json([[{"token": token, "probability": value} for token, value in mask] for mask in masks])
         return
     for number, mask in enumerate(masks, start=1):
         for token, value in mask:
@@ -114,7 +117,7 @@ def vocab(
         "lowercase": tokenizer.lowercase,
         "behaviour": tokenizer.behaviour,
     }
-    _print_facts(facts, as_json)
+    print_facts(facts, as_json)
 
 
 @app.command(epilog="Example: dokkai prepare corpus/*.txt.xz --tokenizer runs/vocab --out runs/data")
@@ -137,7 +140,7 @@ def prepare(
         texts, load_tokenizer(tokenizer), out, num_processes=processes, heldout_share=heldout, language=language
     )
     facts = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(made).items()}
-    _print_facts(facts, as_json)
+    print_facts(facts, as_json)
 
 
 @app.command(epilog="Example: dokkai pretrain mini-en --data runs/data --out runs/mini train.steps=20000")
@@ -156,7 +159,7 @@ def pretrain(
     from dokkai.training.pretrain import pretrain as run_pretrain
 
     run_pretrain(recipe, data, out, overrides or (), init, device)
-    _print_run(out, as_json)
+    print_run(out, as_json)
 
 
 @app.command(
@@ -175,6 +178,8 @@ def finetune(
         bool, typer.Option("--random-weights", help="forget what the model learned: the baseline")
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="train on the first so many examples only")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="train so many, each with a seed; keep the best")] = None,
+    grid: Annotated[bool, typer.Option("--grid", help="train every point of the recipe's grid; keep the best")] = False,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
@@ -183,8 +188,21 @@ def finetune(
 
     if recipe is not None and "." in recipe.partition("=")[0] and "=" in recipe:  # the first of the settings
         overrides, recipe = [recipe, *(overrides or ())], None
-    run_finetune(recipe, start, train, out, dev, overrides or (), random_weights, limit, device)
-    _print_run(out, as_json)
+
+    def run(more: list[str], directory: Path) -> "Pipeline":
+        words = [*(overrides or ()), *more]
+        return run_finetune(recipe, start, train, directory, dev, words, random_weights, limit, device)
+
+    if seeds is None and not grid:
+        run([], out)
+        print_run(out, as_json)
+        return
+    from dokkai.tasks.guessing import guess_recipe
+    from dokkai.training.several import choose_points, run_several, show_table
+
+    chosen = guess_recipe(train, overrides or ()) if recipe is None else recipe
+    record = run_several(*choose_points(chosen, overrides or (), seeds, grid, dev is not None), out, run)
+    print_json(record) if as_json else print(show_table(record))
 
 
 @app.command(epilog="Example: dokkai evaluate runs/reader dev.json --squad-files answers")
@@ -198,13 +216,16 @@ def evaluate(
     set_threshold: Annotated[
         bool, typer.Option("--set-threshold", help="keep the null threshold with the best F1 in the model")
     ] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="fit the temperature of the probabilities, and keep it in the model")
+    ] = False,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a model with the standard metrics of its task."""
     from dokkai.evaluating import evaluate_file
 
-    _print_facts(evaluate_file(run, file, predictions, squad_files, set_threshold, device), as_json)
+    print_facts(evaluate_file(run, file, predictions, squad_files, set_threshold, calibrate, device), as_json)
 
 
 @app.command(epilog="Example: dokkai predict runs/reader < questions.jsonl > answers.jsonl")
@@ -267,7 +288,7 @@ def probe(
     from dokkai.training.probing import probe as run_probe
 
     run_probe(recipe, start, train, dev, out, overrides or (), cache, random_weights, device)
-    _print_run(out, as_json)
+    print_run(out, as_json)
 
 
 @app.command(epilog="Example: dokkai convert uncased_L-12_H-768_A-12 --out models/base")
@@ -299,7 +320,7 @@ def convert(
         gelu=gelu,
         behaviour=behaviour,
     )
-    _print_facts(asdict(made), as_json)
+    print_facts(asdict(made), as_json)
 
 
 @app.command(epilog="Example: dokkai recipes --json")
@@ -313,9 +334,9 @@ def recipes(
 
     if shapes:
         sizes = {name: count_parameters(config) for name, config in published_shapes().items()}
-        _print_facts(sizes if as_json else {name: f"{size:>11,} parameters" for name, size in sizes.items()}, as_json)
+        print_facts(sizes if as_json else {name: f"{size:>11,} parameters" for name, size in sizes.items()}, as_json)
         return
-    _print_facts({name: load_settings(name).description for name in recipe_names()}, as_json)
+    print_facts({name: load_settings(name).description for name in recipe_names()}, as_json)
 
 
 @app.command(epilog="Example: dokkai settings train")
@@ -328,7 +349,7 @@ def settings(
 
     rows = describe_settings(section)
     if as_json:
-        _print_json([{"name": name, "default": default, "description": line} for name, default, line in rows])
+        print_json([{"name": name, "default": default, "description": line} for name, default, line in rows])
         return
     width = max(len(name) for name, _, _ in rows)
     for name, default, line in rows:
@@ -344,7 +365,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     findings = examine()
     if as_json:
-        _print_json([asdict(item) for item in findings])
+        print_json([asdict(item) for item in findings])
         return
     for item in findings:
         print(f"{'ok     ' if item.is_good else 'missing'}  {item.name:14} {item.value}")
@@ -362,24 +383,6 @@ def _numbers(text: str, option: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise UserError(f"{option} takes whole numbers with commas between them, such as -1,-2, not '{text}'") from None
-
-
-def _print_run(out: Path, as_json: bool) -> None:
-    record = json.loads((out / "run.json").read_text(encoding="utf-8"))
-    _print_facts({"run": str(out), **record["metrics"]}, as_json)
-
-
-def _print_facts(facts: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        _print_json(facts)
-        return
-    width = max(map(len, facts), default=0)
-    for name, value in facts.items():
-        print(f"{name:{width}}  {f'{value:.4f}' if isinstance(value, float) else value}")
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # no warning when a worker process is started

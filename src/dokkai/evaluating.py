@@ -8,6 +8,7 @@ from dokkai.files import write_json
 from dokkai.pipeline import load
 from dokkai.progress import say
 from dokkai.tasks import QuestionAnswering
+from dokkai.tasks.calibrating import calibrate, can_calibrate
 
 
 def evaluate_file(
@@ -16,16 +17,19 @@ def evaluate_file(
     predictions: Path | None = None,
     squad_files: Path | None = None,
     set_threshold: bool = False,
+    calibrated: bool = False,
     device: str | None = None,
 ) -> dict[str, float]:
     """The metrics of a model on a file.
 
     ``predictions`` names a JSON file for the predictions, ``squad_files`` a directory for the three files of the 2018
     release. ``set_threshold`` finds the null threshold with the best F1 on the file, keeps it in the model directory,
-    and scores with it. UserError if the model has no task, or not the one that an option is for.
+    and scores with it; ``calibrated`` does the same with the temperature of the probabilities. UserError if the model
+    has no task, or not the one that an option is for.
     """
-    if set_threshold and not Path(run).is_dir():
-        raise UserError(f"{run}: --set-threshold writes to the model, and this is no directory of yours; copy it first")
+    for is_wanted, option in ((set_threshold, "--set-threshold"), (calibrated, "--calibrate")):
+        if is_wanted and not Path(run).is_dir():
+            raise UserError(f"{run}: {option} writes to the model, and this is no directory of yours; copy it first")
     pipeline = load(run, device)
     task = pipeline.task
     if task is None:
@@ -33,6 +37,8 @@ def evaluate_file(
     reader = task if isinstance(task, QuestionAnswering) else None
     if reader is None and (squad_files is not None or set_threshold):
         raise UserError(f"--squad-files and --set-threshold are for question answering; {run} is for {task.kind}")
+    if calibrated and not can_calibrate(task):
+        raise UserError(f"--calibrate is for models that give labels a probability; {run} is for {task.kind}")
     examples = task.read(file)
     if reader is not None and set_threshold:
         reader.check_threshold(examples)  # before the long part
@@ -42,6 +48,12 @@ def evaluate_file(
         found = task.decide(found)
         pipeline.save_task(Path(run))
         say(f"{run}: the null threshold is now {task.settings.null_threshold}")
+    if calibrated:
+        task.score(examples, found)  # says what is wrong with the labels
+        task, found, calibration = calibrate(task, examples, found)
+        pipeline.task = task
+        pipeline.save_task(Path(run))
+        say(f"{run}: {calibration}")
     if predictions is not None:
         write_json(predictions, found)
     if squad_files is not None:

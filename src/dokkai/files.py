@@ -45,6 +45,17 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name; it costs nothing. Whoever replaces the file under one name leaves the other."""
+    if target.exists() and target.samefile(source):
+        return  # to rename one name of a file to another of its names would do nothing
+    with replacing(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace ``path`` by a UTF-8 file with this text; half a surrogate pair is escaped, as JSON does."""
     with replacing(path) as temporary:

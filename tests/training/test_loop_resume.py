@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -19,6 +17,7 @@ from dokkai.tasks.pretraining import Pretraining
 from dokkai.training.checkpoints import checkpoints, load_checkpoint, save_checkpoint
 from dokkai.training.loop import _Meter, _signals
 from dokkai.training.optimizer import create_optimizers
+from killing import finish, kill_when, num_lines, start, wait_for, weights
 
 STEPS = 24
 SETTINGS = [
@@ -49,44 +48,8 @@ READER = [
 ]
 
 
-def start(*arguments):
-    """A ``dokkai`` process with one thread, and its output in pipes."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, "-m", "dokkai.cli", *map(str, arguments)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=environment
-    )
-
-
-def finish(process, code=0):
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == code, err
-    return out, err
-
-
 def pretraining(prepared, out, *more):
     return ["pretrain", "demo-pretrain", "--data", prepared, "--out", out, "--device", "cpu", *SETTINGS, *more]
-
-
-def wait_for(process, condition):
-    """Poll closely, so that the kill falls right behind the moment; fails if the process ends before."""
-    limit = time.monotonic() + 90
-    while not condition():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < limit
-        time.sleep(0.002)
-
-
-def kill_when(process, condition):
-    wait_for(process, condition)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-
-
-def num_lines(run):
-    path = run / "metrics.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def logged(run):
@@ -95,10 +58,6 @@ def logged(run):
     return [r["step"] for r in records if "loss" in r], [
         r["step"] for r in records if any(name.startswith("heldout/") for name in r)
     ]
-
-
-def weights(run):
-    return (run / "model.safetensors").read_bytes()
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dokkai.errors import UserError
+from dokkai.reporting.curves import draw_curves
 from dokkai.settings import Settings
-from dokkai.training.curves import draw_curves
 from dokkai.training.run_directory import RunDirectory
 
 SETTINGS = {"description": "a test", "train": {"seed": 0, "lengths": [64]}, "task": {"kind": "pretraining"}}

@@ -113,7 +113,7 @@ def describe_settings(section: str | None = None) -> list[tuple[str, str, str]]:
         if key != "kind"
     ]
     found = [(name, _toml(item.default), item.description or "") for name, item in rows]
-    line = "values to try for a setting of a recipe; no verb runs through them yet, give one by hand"
+    line = "values to try for a setting of a recipe; `finetune --grid` runs through them"
     found.append(("grid.SECTION.KEY", "unset", line))
     if section is None:
         return found

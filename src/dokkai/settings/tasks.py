@@ -84,6 +84,9 @@ class ClassificationSettings(TextSettings):
     metric: Literal["accuracy", "f1_macro", "f1_micro", "f1_binary", "matthews"] = Field(
         "accuracy", description="what says which of two models is better: accuracy, f1_macro, f1_micro, f1_binary ..."
     )
+    temperature: float = Field(
+        1.0, gt=0, description="predictions divide logits by it: 2 is less sure; train.calibrate fits it"
+    )
 
     @model_validator(mode="after")
     def _labels(self) -> Self:
@@ -106,6 +109,9 @@ class MultiLabelSettings(TextSettings):
     threshold: float = Field(0.5, gt=0, lt=1, description="a label is predicted if its probability is above this")
     metric: Literal["f1_micro", "f1_macro", "accuracy"] = Field(
         "f1_micro", description="what says which of two models is better; accuracy: all labels of a text are right"
+    )
+    temperature: float = Field(
+        1.0, gt=0, description="predictions divide logits by it: 2 is less sure; train.calibrate fits it"
     )
 
     @model_validator(mode="after")
@@ -146,6 +152,9 @@ class MultipleChoiceSettings(Section):
     ragged: bool = Field(False, description="rows may have more or fewer fields than the first, behind the needed ones")
     max_length: int = Field(128, ge=8, description="longest sequence in tokens; longer ones are cut and counted")
     metric: Literal["accuracy"] = Field("accuracy", description="what says which of two models is better")
+    temperature: float = Field(
+        1.0, gt=0, description="predictions divide logits by it: 2 is less sure; train.calibrate fits it"
+    )
 
     @model_validator(mode="after")
     def _texts(self) -> Self:

@@ -55,6 +55,16 @@ class TrainSettings(Section):
     save_every: int = Field(0, ge=0, description="steps between checkpoints; 0: by time alone")
     save_minutes: float = Field(10.0, gt=0, description="minutes between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="how many of the last checkpoints stay")
+    keep: Literal["auto", "best", "last"] = Field(
+        "auto", description="weights that stay: best evaluation, or last; auto: best, last in pre-training"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="evaluations without a better one before the run ends early; unset: it never does"
+    )
+    restarts: int = Field(
+        2, ge=0, description="how often a stuck classification begins anew with half the rate; 0: never"
+    )
+    calibrate: bool = Field(True, description="fit the temperature of the probabilities to the dev set at the end")
     workers: int = Field(0, ge=0, description="processes that prepare batches; 0: a thread of this one")
 
     @property

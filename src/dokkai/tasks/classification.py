@@ -5,7 +5,7 @@ B batch · L sequence length · Y labels
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from torch import Tensor
@@ -81,20 +81,23 @@ class Classification:
         return {"classification": F.cross_entropy(logits_BY, batch["labels"], reduction="sum", ignore_index=_NO_LABEL)}
 
     def decode(self, logits: Mapping[str, Tensor], batch: Batch, features: Sequence[TextFeatures]) -> list[list[float]]:
-        """Probabilities of the labels, per feature."""
-        probabilities: list[list[float]] = logits["classification"].float().softmax(-1).tolist()
+        """Probabilities of the labels, per feature, under the temperature of the settings."""
+        logits_BY = logits["classification"].float() / self.settings.temperature
+        probabilities: list[list[float]] = logits_BY.softmax(-1).tolist()
         return probabilities
 
     def merge(
         self, examples: Sequence[Row], features: Sequence[TextFeatures], outputs: Sequence[list[float]]
     ) -> list[dict[str, Any]]:
-        """``id``, the likeliest ``label``, its ``probability``, and ``probabilities`` of all labels by name."""
+        """``id``, ``text``, ``pair`` if any, the likeliest ``label``, its ``probability``, and ``probabilities``."""
         predictions = []
         for row, output in zip(examples, outputs, strict=True):
             best = int(np.argmax(output))
             predictions.append(
                 {
                     "id": row.id,
+                    "text": row.text,
+                    **({} if row.pair is None else {"pair": row.pair}),
                     "label": self.labels[best],
                     "probability": output[best],
                     "probabilities": dict(zip(self.labels, output, strict=True)),
@@ -109,3 +112,8 @@ class Classification:
         return classification_scores(
             [str(row.label) for row in examples], [item["label"] for item in predictions], self.labels
         )
+
+    def with_temperature(self, temperature: float) -> Self:
+        """The same task with another ``temperature``."""
+        settings = self.settings.model_copy(update={"temperature": temperature})
+        return type(self)(settings, self._tokenizer, self.labels)

@@ -5,7 +5,7 @@ B batch · L sequence length · Y labels
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from torch import Tensor
@@ -84,19 +84,25 @@ class MultiLabel:
         return {"multi_label": loss}
 
     def decode(self, logits: Mapping[str, Tensor], batch: Batch, features: Sequence[TextFeatures]) -> list[list[float]]:
-        """Probabilities of the labels, per feature."""
-        probabilities: list[list[float]] = logits["classification"].float().sigmoid().tolist()
+        """Probabilities of the labels, per feature, under the temperature of the settings."""
+        logits_BY = logits["classification"].float() / self.settings.temperature
+        probabilities: list[list[float]] = logits_BY.sigmoid().tolist()
         return probabilities
 
     def merge(
         self, examples: Sequence[LabelledText], features: Sequence[TextFeatures], outputs: Sequence[list[float]]
     ) -> list[dict[str, Any]]:
-        """``id``, ``labels`` (those above the threshold) and ``probabilities`` of all labels by name."""
+        """``id``, ``text``, ``pair`` if any, ``labels`` (above the threshold) and ``probabilities`` of all by name.
+
+        The threshold is one of the probabilities before the temperature, so that labels do not depend on it.
+        """
+        least = 1 / (1 + (1 / self.settings.threshold - 1) ** (1 / self.settings.temperature))
         predictions = []
         for row, output in zip(examples, outputs, strict=True):
             probabilities = dict(zip(self.labels, output, strict=True))
-            chosen = [label for label, value in probabilities.items() if value > self.settings.threshold]
-            predictions.append({"id": row.id, "labels": chosen, "probabilities": probabilities})
+            chosen = [label for label, value in probabilities.items() if value > least]
+            known = {"id": row.id, "text": row.text} | ({} if row.pair is None else {"pair": row.pair})
+            predictions.append({**known, "labels": chosen, "probabilities": probabilities})
         return predictions
 
     def score(self, examples: Sequence[LabelledText], predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -106,3 +112,8 @@ class MultiLabel:
         return multi_label_scores(
             [row.labels or () for row in examples], [p["labels"] for p in predictions], self.labels
         )
+
+    def with_temperature(self, temperature: float) -> Self:
+        """The same task with another ``temperature``."""
+        settings = self.settings.model_copy(update={"temperature": temperature})
+        return type(self)(settings, self._tokenizer, self.labels)

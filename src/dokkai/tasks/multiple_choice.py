@@ -8,7 +8,7 @@ B batch · C choices · N sequences of a batch, the choices of all its questions
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -124,8 +124,8 @@ class MultipleChoice:
     def decode(
         self, logits: Mapping[str, Tensor], batch: Batch, features: Sequence[ChoiceFeatures]
     ) -> list[list[float]]:
-        """Probabilities of its choices, per question."""
-        probabilities = _by_question(logits, batch).softmax(-1).tolist()
+        """Probabilities of its choices, per question, under the temperature of the settings."""
+        probabilities = (_by_question(logits, batch) / self.settings.temperature).softmax(-1).tolist()
         return [row[: item.num_rows] for row, item in zip(probabilities, features, strict=True)]
 
     def merge(
@@ -134,8 +134,8 @@ class MultipleChoice:
         features: Sequence[ChoiceFeatures],
         outputs: Sequence[list[float]],
     ) -> list[dict[str, Any]]:
-        """``id``, the likeliest ``label`` as the files write it, its text (``choice``) and ``probability``, and the
-        ``probabilities`` of all choices in their order.
+        """``id``, ``context`` and ``question`` if any, the likeliest ``label`` as the files write it, its text
+        (``choice``) and ``probability``, and the ``probabilities`` of all choices in their order.
         """
         predictions = []
         for item, output in zip(examples, outputs, strict=True):
@@ -143,6 +143,8 @@ class MultipleChoice:
             predictions.append(
                 {
                     "id": item.id,
+                    **({} if item.context is None else {"context": item.context}),
+                    **({} if item.question is None else {"question": item.question}),
                     "label": shown_label(item, best, self.settings),
                     "choice": item.choices[best],
                     "probability": output[best],
@@ -159,6 +161,10 @@ class MultipleChoice:
         return {
             "accuracy": float(np.mean([item.label == guess for item, guess in zip(examples, guesses, strict=True)]))
         }
+
+    def with_temperature(self, temperature: float) -> Self:
+        """The same task with another ``temperature``."""
+        return type(self)(self.settings.model_copy(update={"temperature": temperature}), self._tokenizer)
 
 
 def _asked(item: ChoiceQuestion) -> str:

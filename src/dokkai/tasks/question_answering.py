@@ -145,7 +145,8 @@ class QuestionAnswering:
     def merge(
         self, examples: Sequence[Question], features: Sequence[Window], outputs: Sequence[Reading]
     ) -> list[dict[str, Any]]:
-        """Per question ``id``, ``answer`` ("" for none), ``start``, ``end``, ``probability``, ``null_odds``, ``nbest``.
+        """Per question ``id``, ``question``, ``answer`` ("" for none), ``start``, ``end``, ``probability``,
+        ``null_odds``, ``nbest``.
 
         ``start`` and ``end`` are code points in the context. ``probability`` is the softmax over the n-best list (with
         "no answer" in it under ``no_answer``). ``null_odds`` is the score of no answer minus that of the best answer
@@ -157,7 +158,8 @@ class QuestionAnswering:
         predictions = []
         for number, question in enumerate(examples):
             nbest, null_odds = merge_readings(question.context, readings[number], self.settings)
-            predictions.append(self._decide({"id": question.id, "null_odds": null_odds, "nbest": nbest}))
+            found = {"id": question.id, "question": question.question, "null_odds": null_odds, "nbest": nbest}
+            predictions.append(self._decide(found))
         return predictions
 
     def decide(self, predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -166,7 +168,8 @@ class QuestionAnswering:
 
     def _decide(self, item: Mapping[str, Any]) -> dict[str, Any]:
         chosen = choose(item["nbest"], item["null_odds"], self.settings)
-        return {"id": item["id"], **chosen, "null_odds": item["null_odds"], "nbest": item["nbest"]}
+        known = {name: item[name] for name in ("id", "question") if name in item}
+        return {**known, **chosen, "null_odds": item["null_odds"], "nbest": item["nbest"]}
 
     def score(self, examples: Sequence[Question], predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """``exact`` and ``f1`` in percent as the official script gives them, and both by kind of question; with

@@ -79,8 +79,11 @@ class Regression:
     def merge(
         self, examples: Sequence[Row], features: Sequence[TextFeatures], outputs: Sequence[float]
     ) -> list[dict[str, Any]]:
-        """``id`` and ``value``."""
-        return [{"id": row.id, "value": value} for row, value in zip(examples, outputs, strict=True)]
+        """``id``, ``text``, ``pair`` if any, and ``value``."""
+        return [
+            {"id": row.id, "text": row.text, **({} if row.pair is None else {"pair": row.pair}), "value": value}
+            for row, value in zip(examples, outputs, strict=True)
+        ]
 
     def score(self, examples: Sequence[Row], predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """``pearson``, ``spearman``, ``mean_squared_error``."""

@@ -155,8 +155,11 @@ class Similarity:
     def merge(
         self, examples: Sequence[Row], features: Sequence[PairFeatures], outputs: Sequence[float]
     ) -> list[dict[str, Any]]:
-        """``id`` and ``similarity``, the cosine."""
-        return [{"id": row.id, "similarity": value} for row, value in zip(examples, outputs, strict=True)]
+        """``id``, ``text``, ``pair`` and ``similarity``, the cosine."""
+        return [
+            {"id": row.id, "text": row.text, "pair": row.pair, "similarity": value}
+            for row, value in zip(examples, outputs, strict=True)
+        ]
 
     def score(self, examples: Sequence[Row], predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """``spearman`` and ``pearson`` of cosine and score; where ``positive`` is a label, that is 1 for it, else 0."""

@@ -194,7 +194,7 @@ class TokenClassification:
         features: Sequence[TagFeatures],
         outputs: Sequence[list[tuple[int, int, float]]],
     ) -> list[dict[str, Any]]:
-        """``id``, ``tokens``, ``tags`` and ``probabilities`` of the words in order, and where the tags mark them
+        """``id``, ``text``, ``tokens``, ``tags`` and ``probabilities`` of the words in order, where the tags mark them
         ``entities``: ``type``, ``text``, ``start`` and ``end`` in the text, ``words`` (the first, the last plus one).
 
         The text of a list of words is these with a space between.
@@ -209,6 +209,7 @@ class TokenClassification:
             predictions.append(
                 {
                     "id": item.id,
+                    "text": item.text,
                     "tokens": item.words,
                     "tags": tags,
                     "probabilities": [value for _, _, value in found],

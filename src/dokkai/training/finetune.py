@@ -13,20 +13,22 @@ from dokkai.data.order import group_by_length, split_by_tokens
 from dokkai.errors import UserError
 from dokkai.files import checksum
 from dokkai.hub import resolve
-from dokkai.model.checkpoint import load_model
+from dokkai.model.checkpoint import LoadReport, load_model
 from dokkai.model.device import choose_device, choose_precision
 from dokkai.model.heads import Model
 from dokkai.model.initialization import start_positions_as_waves
 from dokkai.pipeline import CPU_BATCH_TOKENS, PADDING, Pipeline, check_length, check_origin, load
 from dokkai.progress import say, say_once
-from dokkai.settings import PretrainingSettings, TrainSettings, load_settings
-from dokkai.tasks import Similarity, Task, create_task
+from dokkai.settings import PretrainingSettings, Settings, TrainSettings, load_settings
+from dokkai.tasks import Classification, Similarity, Task, create_task
 from dokkai.tasks.base import Batch, num_rows
 from dokkai.tasks.guessing import guess_recipe
 from dokkai.tokenization import load_tokenizer
+from dokkai.training.dev_set import DevSet
 from dokkai.training.freezing import freeze
 from dokkai.training.loop import train
 from dokkai.training.run_directory import RunDirectory
+from dokkai.training.stuck import Stuck, StuckWatch
 
 _ALL = 1 << 62  # more tokens than any update has
 
@@ -66,15 +68,8 @@ def finetune(
     everything = task.read(Path(train_path))
     task = create_task(settings.task, tokenizer, task.find_labels(everything, train_path))
     examples = everything[:limit]
-    model, report = load_model(
-        origin, task.heads, len(task.labels) or 2, settings.train.seed, task.labels, **settings.model.changes()
-    )
-    if random_weights:
-        model = Model(model.config, task.heads, len(task.labels) or 2, settings.train.seed)
-        if settings.model.sinusoidal_positions:
-            start_positions_as_waves(model.encoder)
+    model, report = _create_model(origin, task, settings, random_weights)
     check_length(task, model)
-    freeze(model, settings.train.frozen_layers)
     dev = task.read(Path(dev_path)) if dev_path else []
     if dev_path is None and settings.train.dev_share:
         examples, dev = hold_out(examples, settings.train.dev_share)
@@ -97,12 +92,58 @@ def finetune(
         say_once(line)
     say(f"fine-tuning on {len(examples):,} examples ({batches.num_features:,} sequences), {length}")
     with run:
-        dev_features = task.encode(dev, training=False)
-        evaluate = (lambda: pipeline.evaluate(dev, dev_features)) if dev else None
-        before = _before(evaluate) if evaluate and not task.heads else {}
-        metrics = train(pipeline, task, batches, settings.train, run, evaluate)
-        run.finish(metrics=metrics | before)
+        dev_set = DevSet(pipeline, dev, task.encode(dev, training=False)) if dev else None
+        before = _before(dev_set.evaluate) if dev_set and not task.heads else {}
+        run.take()
+        while True:
+            try:
+                metrics = _attempt(pipeline, batches, settings.train, run, dev_set, examples)
+                break
+            except Stuck as found:
+                run.restart(**found.facts, learning_rate=_rate(settings.train, run))
+                which = f"restart {len(run.restarts)} of {settings.train.restarts}"
+                say(f"{found}; beginning anew with train.learning_rate={_rate(settings.train, run):g} ({which})")
+                pipeline.model, _ = _create_model(origin, task, settings, random_weights)
+                pipeline.model.to(chosen)
+        facts = dev_set.close(run.path, settings.train) if dev_set else {}
+        run.finish(dev_set.outcomes(str(dev_path)) if dev_set else None, metrics=metrics | before, **facts)
     return pipeline
+
+
+def _attempt(
+    pipeline: Pipeline,
+    batches: "FeatureBatches",
+    settings: TrainSettings,
+    run: RunDirectory,
+    dev_set: DevSet | None,
+    examples: Sequence[Any],
+) -> dict[str, float]:
+    """Train from the start, or from the last checkpoint; raises Stuck while there are restarts left."""
+    task = pipeline.task
+    assert task is not None
+    settings_now = settings.model_copy(update={"learning_rate": _rate(settings, run)})
+    watch = None
+    if dev_set and isinstance(task, Classification):
+        labels = [str(row.label) for row in examples]
+        watch = StuckWatch(labels, lambda: dev_set.predictions, len(run.restarts) < settings.restarts)
+    return train(pipeline, task, batches, settings_now, run, dev_set.evaluate if dev_set else None, watch)
+
+
+def _rate(settings: TrainSettings, run: RunDirectory) -> float:
+    """The peak rate of this attempt: every restart halves it."""
+    return settings.learning_rate * 0.5 ** len(run.restarts)
+
+
+def _create_model(origin: Path, task: Task, settings: Settings, random_weights: bool) -> tuple[Model, LoadReport]:
+    """The model before its first step: the weights of ``origin``, or random ones of that shape."""
+    num_labels, seed = len(task.labels) or 2, settings.train.seed
+    model, report = load_model(origin, task.heads, num_labels, seed, task.labels, **settings.model.changes())
+    if random_weights:
+        model = Model(model.config, task.heads, num_labels, seed)
+        if settings.model.sinusoidal_positions:
+            start_positions_as_waves(model.encoder)
+    freeze(model, settings.train.frozen_layers)
+    return model, report
 
 
 def _before(evaluate: Callable[[], dict[str, float]]) -> dict[str, float]:

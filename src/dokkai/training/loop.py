@@ -32,6 +32,8 @@ from dokkai.training.memory import keep_freed_memory
 from dokkai.training.optimizer import create_optimizers, set_learning_rate
 from dokkai.training.run_directory import RunDirectory
 from dokkai.training.schedule import Clock, RunLength, learning_rate
+from dokkai.training.selection import Selection
+from dokkai.training.stuck import StuckWatch
 
 _COMPILE_STEPS, _COMPILE_SECONDS = 2000, 600  # shorter runs on a CPU end before half a minute's compiling is won back
 
@@ -77,13 +79,15 @@ def train(
     settings: TrainSettings,
     run: RunDirectory,
     evaluate: Callable[[], dict[str, float]] | None,
+    watch: StuckWatch | None = None,
 ) -> dict[str, float]:
     """Train ``pipeline.model`` over all updates; goes on from the last checkpoint in the run directory.
 
     An update is the gradient of the sum over losses of (sum over all micro-batches / count over all micro-batches), so
-    that accumulated and whole batches are equal. With ``train.average`` the mean of the weights is the model at the
-    end; checkpoints, and the run directory till then, have the last weights. Returns the last evaluation. Raises
-    Interrupted after SIGINT or SIGTERM, with a checkpoint written.
+    that accumulated and whole batches are equal. At the end the model has the weights of the best evaluation
+    (``train.keep``), or the mean of ``train.average``, or the last ones; checkpoints, and the run directory till then,
+    have the last ones. Returns the evaluation of what the model is. Raises Interrupted after SIGINT or SIGTERM, with a
+    checkpoint written, and what ``watch`` raises.
     """
     keep_freed_memory()
     model, device = pipeline.model, pipeline.device
@@ -92,7 +96,12 @@ def train(
     average = WeightAverage(model, settings.average) if settings.average else None
     means = average.tensors if average else {}
     run.take()
+    selection = Selection(run.path, task, settings)
     state = load_checkpoint(run.path, model, optimizers, means) or {"step": 0, "tokens": 0, "seconds": 0.0}
+    if "selection" in state:
+        selection.restore(state["selection"], state["folder"])
+    if watch and "watch" in state:
+        watch.restore(state["watch"])
     first = int(state["step"])
     if first:
         say(f"going on from {length.place(first, state['seconds'])}")
@@ -102,10 +111,11 @@ def train(
     metrics: dict[str, float] = run.metrics
     meter = _Meter(state)
     seconds, share = meter.clock.read(), length.share(first, float(state["seconds"]))
-    saved = time.monotonic()
+    saved, done = time.monotonic(), first
     with Progress("training", length.total, "%" if length.is_time else "steps") as progress, _signals() as stop:
         progress.start_at(length.done(first, seconds))
-        for step, micro_batches in _load(batches, length, meter.clock, first, settings.workers, device):
+        updates = _load(batches, length, meter.clock, first, settings.workers, device)
+        for step, micro_batches in () if selection.is_over else updates:
             torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout depends on the step, not on what came before
             rate = learning_rate(length.done(step, seconds), length.total, settings)
             set_learning_rate(optimizers, rate)
@@ -120,6 +130,8 @@ def train(
                 optimizer.step()
             model.zero_grad(set_to_none=True)
             meter.count(micro_batches, losses, norm)
+            if watch:
+                watch.count(losses)
             done = step + 1
             if average:
                 average.update(done)
@@ -132,36 +144,55 @@ def train(
             progress.advance(length.done(done, seconds) - begin, meter.note)
             if evaluate and (is_last or length.is_due(settings.evaluate_every, 10, done, before, share)):
                 with meter.clock.stopped():
-                    metrics = _evaluate(evaluate, average)
+                    metrics = _evaluate(evaluate, average, selection, model, done)
                 progress.clear()
                 say(f"step {done}: " + " · ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
                 run.evaluated(done, metrics, seconds)
+                is_last |= selection.is_over
+                if watch:
+                    watch.judge(done, share, is_last)
             is_due = time.monotonic() - saved > 60 * settings.save_minutes
             is_due |= settings.save_every > 0 and done % settings.save_every == 0
             is_stopping = stop()  # asked once: a signal during the saving ends the run after the next step
             if is_due or is_last or is_stopping:
                 meter.check(done)
                 pipeline.save(run.path)
+                memory = meter.state(seconds) | {"selection": selection.state()}
+                memory |= {"watch": watch.state()} if watch else {}
                 keep = settings.keep_checkpoints
-                save_checkpoint(run.path, done, model, optimizers, meter.state(seconds), keep, means)
+                save_checkpoint(run.path, done, model, optimizers, memory, keep, means, selection.path)
                 saved = time.monotonic()
             if is_last:
                 break  # where a clock ends the run, more updates are prepared already
             if is_stopping:
                 raise Interrupted(f"stopped at {length.place(done, seconds)}; the same command goes on from there")
-    if average:
+    if selection.path:
+        selection.move_into(model)
+    elif average:
         average.move_into_model()
+    if selection.path or average:
         pipeline.save(run.path)
-    return metrics
+    selection.tell(done)
+    run.note(**selection.facts(done))
+    return selection.metrics if selection.path else metrics
 
 
-def _evaluate(evaluate: Callable[[], dict[str, float]], average: WeightAverage | None) -> dict[str, float]:
-    """The metrics of what will be the model; of the last weights too, under ``last/``, if that is a mean."""
-    own = evaluate()
+def _evaluate(
+    evaluate: Callable[[], dict[str, float]],
+    average: WeightAverage | None,
+    selection: Selection,
+    model: torch.nn.Module,
+    step: int,
+) -> dict[str, float]:
+    """The metrics of what would be the model now; of the last weights too, under ``last/``, if that is a mean."""
+    metrics = evaluate()
     if average is None:
-        return own
+        selection.see(step, metrics, model)
+        return metrics
     with average.in_model():
-        return evaluate() | {f"last/{name}": value for name, value in own.items()}
+        metrics = evaluate() | {f"last/{name}": value for name, value in metrics.items()}
+        selection.see(step, metrics, model)
+    return metrics
 
 
 def _advice(task: Task, settings: TrainSettings) -> str:

@@ -22,6 +22,7 @@ from dokkai.model.heads import Model
 from dokkai.model.tagger import LayerChoice, Tagger, choose_layers
 from dokkai.pipeline import CPU_BATCH_TOKENS, PADDING, Pipeline, check_length, load
 from dokkai.progress import say
+from dokkai.reporting.outcomes import describe
 from dokkai.settings import (
     ClassificationSettings,
     ProbeSettings,
@@ -98,7 +99,7 @@ def probe(
         predictions = task.merge(dev, sets[1], outputs)
         metrics = task.score(dev, predictions)
         write_text(out / PREDICTIONS, "".join(f"{json.dumps(item, ensure_ascii=False)}\n" for item in predictions))
-        run.finish(metrics=metrics)
+        run.finish(describe(task, dev, predictions, str(dev_path)), metrics=metrics)
     return metrics
 
 

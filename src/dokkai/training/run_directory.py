@@ -20,10 +20,14 @@ from typing import Any, Self
 import torch
 
 from dokkai.errors import UserError
-from dokkai.files import is_unfinished, read_json, remove_unfinished, replacing, write_json
+from dokkai.files import is_unfinished, read_json, remove, remove_unfinished, replacing, write_json
 from dokkai.progress import say
+from dokkai.reporting.curves import draw_curves
+from dokkai.reporting.forms import Outcomes
+from dokkai.reporting.measurements import METRICS, take_over
+from dokkai.reporting.page import write_report
 from dokkai.settings import parse_settings
-from dokkai.training.curves import METRICS, draw_curves, take_over
+from dokkai.training.checkpoints import FOLDER
 from dokkai.training.events import EventFile
 
 _RUN = "run.json"
@@ -128,10 +132,30 @@ class RunDirectory:
         write_json(self.path / _RUN, self._record)
         draw_curves(self.path)
 
-    def finish(self, **facts: Any) -> None:
-        """Mark the run as finished, with its curves (a run without evaluations has had none yet)."""
+    def note(self, **facts: Any) -> None:
+        """Write down what else is to be known of the run."""
+        self._record |= facts
+        write_json(self.path / _RUN, self._record)
+
+    @property
+    def restarts(self) -> list[dict[str, Any]]:
+        """What is known of the attempts before this one."""
+        return list(self._record.get("restarts", []))
+
+    def restart(self, **facts: Any) -> None:
+        """Forget what the run has learned, and write down why.
+
+        First the checkpoints go: a kill in between begins the same attempt again, which comes to the same end.
+        """
+        remove(self.path / FOLDER)
+        self._record |= {"metrics": {}, "restarts": [*self.restarts, facts]}
+        write_json(self.path / _RUN, self._record)
+
+    def finish(self, outcomes: Outcomes | None = None, **facts: Any) -> None:
+        """Mark the run as finished, with its curves (a run without evaluations has had none yet) and its report."""
         draw_curves(self.path)
         self._record |= {"state": "finished", **facts}
+        write_report(self.path, self._record, outcomes)
         write_json(self.path / _RUN, self._record)
 
     def _lock(self) -> int:
@@ -166,7 +190,7 @@ class RunDirectory:
                 f"{self.path} holds a run with other settings ({'; '.join(changed[:3])}); "
                 "choose another --out, or repeat its settings to continue it"
             )
-        self._record |= {name: old[name] for name in ("state", "metrics") if name in old}
+        self._record |= {name: old[name] for name in ("state", "metrics", "restarts") if name in old}
         notes = [words for name, words in differences.items() if name in _HARMLESS]
         if old.get("versions") != self._record["versions"]:
             notes.append(f"the run was started with other versions: {old.get('versions')}")

@@ -1,7 +1,8 @@
-"""The curves of a run: ``metrics.jsonl`` as a picture, and what came before the run if it started from bare weights."""
+"""The measurements of a run, ``metrics.jsonl``, and those before it if it started from the weights of another."""
 
 import contextlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,41 +30,36 @@ def take_over(start: Path, run: Path) -> None:
         temporary.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
 
 
-def draw_curves(run: Path) -> None:
-    """``curves.png``: the numbers of ``metrics.jsonl`` over the steps, training and held-out together.
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Numbers over the steps, counted on over all runs; ``restarts`` are the steps where the optimizer began anew."""
 
-    A run from bare weights shows those of the runs before it, too, with a dashed line where the optimizer began anew.
-    """
-    from matplotlib.figure import Figure  # slow to import: only when there is something to draw
+    series: dict[str, tuple[list[int], list[float]]]
+    restarts: list[int]
+    steps: int
+    """Of the run alone, without those before it."""
+    seconds: float
+    """The same, without evaluations."""
 
+    @property
+    def panels(self) -> dict[str, list[str]]:
+        """What belongs into one picture, by its title: all losses, and training and held-out together."""
+        panels: dict[str, list[str]] = {}
+        for name in self.series:
+            panels.setdefault("loss" if "loss" in name else name.removeprefix("heldout/"), []).append(name)
+        return panels
+
+
+def read_curves(run: Path) -> Curves:
+    """All measurements of a run, and of the runs before it."""
     earlier = _read(run / _EARLIER)
-    restarts = [line["step"] for line in earlier if _RESTART in line]
     shift = _last_step(earlier)
-    series = _series(earlier + [line | {"step": line["step"] + shift} for line in _read(run / METRICS)])
+    own = _read(run / METRICS)
+    series = _series(earlier + [line | {"step": line["step"] + shift} for line in own])
     if sum(name.startswith("loss/") for name in series) == 1:
         series.pop("loss", None)  # the sum of one loss is that loss
-    panels: dict[str, list[str]] = {}
-    for name in series:
-        panels.setdefault("loss" if "loss" in name else name.removeprefix("heldout/"), []).append(name)
-    if not panels:
-        return
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.5 * columns, 3.2 * rows), layout="constrained")
-    for place, (title, names) in enumerate(panels.items()):
-        axes = figure.add_subplot(rows, columns, place + 1)
-        for name in names:
-            steps, values = series[name]
-            axes.plot(steps, values, label=name, marker="." if len(steps) < 30 else "", linewidth=1.2)
-        for step in restarts:
-            axes.axvline(step, color="gray", linestyle="--", linewidth=1, label="restart from weights")
-        axes.set_title(title)
-        axes.set_xlabel("step")
-        axes.grid(alpha=0.3)
-        if len(names) + len(restarts) > 1:
-            axes.legend(fontsize="small")
-    with replacing(run / "curves.png") as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    restarts = [line["step"] for line in earlier if _RESTART in line]
+    return Curves(series, restarts, _last_step(own), max((line.get("seconds", 0.0) for line in own), default=0.0))
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

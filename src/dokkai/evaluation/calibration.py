@@ -1,0 +1,56 @@
+"""Probabilities that can be believed: how far they are off, and the temperature that brings them closest.
+
+Guo et al. 2017, "On Calibration of Modern Neural Networks".
+
+N examples · Y labels
+"""
+
+import numpy as np
+
+_LOWEST, _HIGHEST = 0.05, 20.0  # temperatures
+_TINY = np.finfo(np.float64).tiny  # a probability of 0 has no logarithm
+
+
+def calibration_error(confidences: np.ndarray, is_right: np.ndarray, num_bins: int = 15) -> float:
+    """The expected calibration error (ECE), 0 to 1: the mean distance of confidence and share of right answers.
+
+    ``confidences`` ``(N,)`` are the probabilities of the predicted labels, ``is_right`` ``(N,)`` says which of them are
+    right. Bins are equally wide, each ``(low, high]``; each weighs as many as it holds. ValueError without examples.
+    """
+    if not len(confidences):
+        raise ValueError("no predictions")
+    bins = np.clip(np.ceil(confidences * num_bins).astype(int) - 1, 0, num_bins - 1)
+    gaps = np.bincount(bins, weights=confidences - is_right, minlength=num_bins)
+    return float(np.abs(gaps).sum() / len(confidences))
+
+
+def fit_temperature(probabilities_NY: np.ndarray, labels_N: np.ndarray, current: float = 1.0) -> float:
+    """The temperature under which the right labels are likeliest, from 0.05 to 20; above 1 makes less sure.
+
+    ``labels_N`` are the numbers of the right labels, ``current`` is the temperature that the probabilities were made
+    with. It stays where no prediction is wrong: the likeliest would be to be sure of everything. ValueError without
+    examples.
+    """
+    if not len(labels_N):
+        raise ValueError("no predictions")
+    if (probabilities_NY.argmax(1) == labels_N).all():
+        return current
+
+    from scipy.optimize import minimize_scalar  # here, because the import takes a while
+
+    rows = np.arange(len(labels_N))
+
+    def loss(log_temperature: float) -> float:
+        chosen = temper(probabilities_NY, float(np.exp(log_temperature)) / current)[rows, labels_N]
+        return -float(np.log(np.maximum(chosen, _TINY)).mean())
+
+    found = minimize_scalar(loss, bounds=(np.log(_LOWEST), np.log(_HIGHEST)), method="bounded")
+    return float(np.exp(found.x))
+
+
+def temper(probabilities_NY: np.ndarray, temperature: float) -> np.ndarray:
+    """The probabilities that the same logits, divided by ``temperature``, would give; their order stays."""
+    logits_NY = np.log(np.maximum(probabilities_NY.astype(np.float64), _TINY)) / temperature
+    weights_NY = np.exp(logits_NY - logits_NY.max(1, keepdims=True))
+    tempered: np.ndarray = weights_NY / weights_NY.sum(1, keepdims=True)
+    return tempered

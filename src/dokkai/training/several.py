@@ -1,0 +1,144 @@
+"""Several runs of one fine-tuning, by seed or over a grid of settings, of which the best is kept."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dokkai.errors import UserError
+from dokkai.files import is_unfinished, link, read_json, remove_unfinished, write_json
+from dokkai.pipeline import Pipeline
+from dokkai.progress import say
+from dokkai.settings import grid_overrides, load_settings
+
+_MOST_COLUMNS = 5  # of metrics, in the table
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One of the runs: the name of its directory, and what it sets."""
+
+    name: str
+    overrides: list[str]
+
+
+Recipe = str | Mapping[str, Any]
+"""A recipe by its name or file, or what was guessed in its place."""
+
+Train = Callable[[list[str], Path], Pipeline]
+"""Fine-tune with additional overrides into a directory; a finished run is only opened."""
+
+
+def choose_points(
+    recipe: Recipe, overrides: Sequence[str], num_seeds: int | None, is_grid: bool, has_dev: bool
+) -> tuple[str, list[Point]]:
+    """What ``--seeds`` and ``--grid`` ask for: the kind of the search, and its runs. UserError if not one of them."""
+    if num_seeds is not None and is_grid:
+        raise UserError("--seeds and --grid are two searches; run the grid first, then the seeds with its best values")
+    if not (has_dev or load_settings(recipe, overrides).train.dev_share):
+        raise UserError("--seeds and --grid compare runs on labelled examples; give them with --dev")
+    return ("grid", grid(recipe, overrides)) if is_grid else ("seeds", seeds(recipe, overrides, num_seeds or 1))
+
+
+def seeds(recipe: Recipe, overrides: Sequence[str], number: int) -> list[Point]:
+    """``number`` seeds, from the one in the settings on."""
+    first = load_settings(recipe, overrides).train.seed
+    return [Point(f"seed-{seed}", [f"train.seed={seed}"]) for seed in range(first, first + number)]
+
+
+def grid(recipe: Recipe, overrides: Sequence[str]) -> list[Point]:
+    """The points of the recipe's grid; a setting that is given on top is not searched. UserError without a grid."""
+    given = {override.partition("=")[0].strip() for override in overrides}
+    settings = load_settings(recipe, overrides)
+    open_names = {name: values for name, values in settings.grid.items() if name not in given}
+    if not open_names:
+        reason = "all of its grid is given on the command line" if settings.grid else "it has no [grid]"
+        name = f"recipe '{recipe}'" if isinstance(recipe, str) else "the guessed task"
+        raise UserError(
+            f"{name}: {reason}; write one, such as train.learning_rate = [5e-5, 3e-5, 2e-5], or take paper-classes"
+        )
+    points = [*grid_overrides(settings.model_copy(update={"grid": open_names}))]
+    width = len(str(len(points)))
+    return [Point(f"point-{number:0{width}}", point) for number, point in enumerate(points, start=1)]
+
+
+def run_several(kind: str, points: Sequence[Point], out: Path, train: Train) -> dict[str, Any]:
+    """Train all points, each in a directory of its own in ``out``; the best by the primary metric is put at ``out``.
+
+    The record, also in ``out/KIND.json``: ``runs`` with ``name``, ``overrides``, ``metrics``, ``step`` and
+    ``restarts``; ``metric``, ``best``; and over all runs ``mean`` and ``deviation`` (of the sample, one less than the
+    runs in the denominator) of every metric. The same call goes on where a killed one was.
+    """
+    record_path = out / f"{kind}.json"
+    _check(out, record_path)
+    record: dict[str, Any] = {"kind": kind, "state": "running", "runs": []}
+    write_json(record_path, record)
+    remove_unfinished(out)
+    for number, point in enumerate(points, start=1):
+        say(f"{point.name} ({number} of {len(points)}): {' '.join(point.overrides)}")
+        task = train(point.overrides, out / point.name).task
+        assert task is not None
+        record["metric"] = task.primary_metric
+        record["runs"].append(_result(point, out / point.name))
+        write_json(record_path, record)
+    record |= _summary(record["runs"], record["metric"])
+    _place(out / record["best"], out)
+    record["state"] = "finished"
+    write_json(record_path, record)
+    return record
+
+
+def show_table(record: dict[str, Any]) -> str:
+    """The runs as a table: what they set, their metrics with the primary one first, and mean and deviation of seeds."""
+    runs, metric = record["runs"], record["metric"]
+    names = [metric, *(name for name in runs[0]["metrics"] if name != metric)][:_MOST_COLUMNS]
+    settings = [override.partition("=")[0] for override in runs[0]["overrides"]]
+    rows = [["run", *settings, *names]]
+    for run in runs:
+        values = [override.partition("=")[2] for override in run["overrides"]]
+        rows.append([run["name"], *values, *(f"{run['metrics'][name]:.4f}" for name in names)])
+        if run["name"] == record["best"]:
+            rows[-1].append("best")
+    if record["kind"] == "seeds" and len(runs) > 1:
+        for line in ("mean", "deviation"):
+            rows.append([line, *("" for _ in settings), *(f"{record[line][name]:.4f}" for name in names)])
+    widths = [max(len(row[column]) for row in rows if column < len(row)) for column in range(max(map(len, rows)))]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _check(out: Path, record_path: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; --out must be a directory")
+    if out.exists() and not record_path.exists() and not all(map(is_unfinished, out.iterdir())):
+        raise UserError(
+            f"{out} holds something else than such runs (no {record_path.name} in it); choose another --out"
+        )
+
+
+def _result(point: Point, run: Path) -> dict[str, Any]:
+    record = read_json(run / "run.json", "record of a run")
+    return {
+        "name": point.name,
+        "overrides": point.overrides,
+        "metrics": record["metrics"],
+        "step": record.get("best", {}).get("step"),
+        "restarts": len(record.get("restarts", [])),
+    }
+
+
+def _summary(runs: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:
+    best = max(runs, key=lambda run: run["metrics"][metric])  # of equals the first
+    values = {name: [run["metrics"][name] for run in runs] for name in runs[0]["metrics"]}
+    return {
+        "best": best["name"],
+        "mean": {name: statistics.fmean(found) for name, found in values.items()},
+        "deviation": {name: statistics.stdev(found) if len(found) > 1 else 0.0 for name, found in values.items()},
+    }
+
+
+def _place(best: Path, out: Path) -> None:
+    """The files of a run under ``out`` too, each whole; a kill in between is made good by the same command."""
+    for path in sorted(best.iterdir()):
+        if path.is_file() and not is_unfinished(path) and not path.name.startswith("events."):
+            link(path, out / path.name)  # whoever writes to a run replaces its files: the other name stays

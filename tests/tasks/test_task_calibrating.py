@@ -1,0 +1,119 @@
+"""A temperature is fitted to a task's own predictions, and is then part of the task; what is predicted stays."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny_tasks import LABELS, build, label_sets, predict, tiny_model
+
+from dokkai.data.label_sets import LabelledText
+from dokkai.errors import UserError
+from dokkai.evaluation.calibration import temper
+from dokkai.settings import MultiLabelSettings
+from dokkai.tasks import create_task
+from dokkai.tasks.calibrating import calibrate, can_calibrate
+
+KINDS = ["classification", "multi-label", "multiple-choice"]
+
+
+def values_of(item):
+    found = item["probabilities"]
+    return list(found.values()) if isinstance(found, dict) else found
+
+
+def agreed(example, item):
+    """The example, as if what was predicted were right."""
+    if isinstance(example, LabelledText):
+        return replace(example, labels=tuple(item["labels"]))
+    return replace(example, label=item["label"])
+
+
+@pytest.fixture(params=KINDS)
+def case(request, tokenizer, prepared, examples):
+    """A task, examples of which a random model gets all but the last two right by definition, and the model."""
+    found = build(request.param, tokenizer, prepared, examples)
+    model = tiny_model(found.task, tokenizer.vocab_size, std=0.5)
+    model.eval()
+    own = predict(found.task, model, found.examples)
+    rows = [agreed(*pair) for pair in zip(found.examples[:-2], own, strict=False)]
+    return found.task, [*rows, *found.examples[-2:]], model
+
+
+def test_the_task_gives_what_was_promised(case):
+    task, examples, model = case
+    before = predict(task, model, examples)
+    new, promised, found = calibrate(task, examples, before)
+    assert found.temperature != 1 and new.settings.temperature == found.temperature
+    assert task.settings.temperature == 1.0
+    assert found.num_examples == len(examples)
+    after = predict(new, model, examples)
+    for old, wanted, got in zip(before, promised, after, strict=True):
+        assert old.keys() == wanted.keys() == got.keys()
+        for key in old.keys() - {"probability", "probabilities"}:  # labels too
+            assert old[key] == wanted[key] == got[key]
+        assert values_of(got) == pytest.approx(values_of(wanted), abs=1e-5)
+        assert values_of(got) != pytest.approx(values_of(old), abs=1e-7)
+        if "probability" in old:
+            assert got["probability"] == pytest.approx(wanted["probability"], abs=1e-5)
+            assert wanted["probability"] == max(values_of(wanted))
+    assert task.score(examples, before) == new.score(examples, after)
+
+
+def test_fitted_twice_is_fitted_once(case):
+    task, examples, model = case
+    first, _, found = calibrate(task, examples, predict(task, model, examples))
+    _, _, again = calibrate(first, examples, predict(first, model, examples))
+    assert again.temperature == pytest.approx(found.temperature, rel=1e-2)
+    assert again.ece_before == pytest.approx(found.ece_after, abs=1e-3)
+
+
+def test_the_line_says_before_and_after(case):
+    task, examples, model = case
+    line = str(calibrate(task, examples, predict(task, model, examples))[2])
+    assert line.startswith("temperature ") and "fitted to 8 examples: calibration error (ECE) " in line
+
+
+def test_losses_know_no_temperature(case):
+    """Training is not calibrated."""
+    task, examples, model = case
+    features = task.encode(examples, training=True)
+    batch = task.collate(features, 48)
+    with torch.no_grad():
+        logits = model(batch)
+    own, warm = task.losses(logits, batch), task.with_temperature(3.0).losses(logits, batch)
+    assert own.keys() == warm.keys() and all(torch.equal(own[name], warm[name]) for name in own)
+
+
+def test_all_right(tokenizer, prepared, examples):
+    case = build("classification", tokenizer, prepared, examples)
+    predictions = [
+        {"label": row.label, "probability": 0.6, "probabilities": dict.fromkeys(LABELS, 0.2) | {row.label: 0.6}}
+        for row in case.examples
+    ]
+    task, same, found = calibrate(case.task, case.examples, predictions)
+    assert str(found) == "temperature 1: nothing to fit, all 8 examples are right"
+    assert task.settings.temperature == 1
+    assert found.ece_before == pytest.approx(0.4) == found.ece_after
+    assert [item["label"] for item in same] == [row.label for row in case.examples]
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("temperature", [0.3, 4.0])
+def test_labels_above_a_threshold_stay(tokenizer, threshold, temperature):
+    task = create_task(MultiLabelSettings(threshold=threshold), tokenizer, LABELS)
+    warm = task.with_temperature(temperature)
+    outputs = np.random.default_rng(0).random((8, 3))
+    tempered = [temper(np.stack([1 - row, row], axis=1), temperature)[:, 1].tolist() for row in outputs]
+    own = task.merge(label_sets(), [], outputs.tolist())
+    new = warm.merge(label_sets(), [], tempered)
+    assert [item["labels"] for item in own] == [item["labels"] for item in new]
+    assert len({len(item["labels"]) for item in own}) > 1
+
+
+@pytest.mark.parametrize("kind", ["squad1", "regression", "token-classification"])
+def test_other_kinds(kind, tokenizer, prepared, examples):
+    task = build(kind, tokenizer, prepared, examples).task
+    assert not can_calibrate(task)
+    with pytest.raises(UserError, match=f"a temperature is for tasks that give labels a probability.* {task.kind}"):
+        calibrate(task, [], [])

@@ -1,0 +1,176 @@
+"""Several runs by seed or over a grid: each in its directory, the best one's model where a single run has it."""
+
+import json
+import statistics
+
+import pytest
+
+from command_line import EXAMPLES, dokkai, fails, make_home, works
+from dokkai.errors import UserError
+from dokkai.training import finetune as finetuning
+from dokkai.training.several import Point, choose_points, grid, run_several, seeds, show_table
+from killing import killed_at_call, weights
+
+SHORT = ["train.steps=2", "train.batch_size=8", "task.max_length=16", "train.learning_rate=1e-3", "train.restarts=0"]
+GRID = """description = "a small grid"
+[task]
+kind = "classification"
+[grid]
+train.learning_rate = [1e-3, 1e-4]
+train.seed = [3, 4, 5]
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return make_home(tmp_path_factory)
+
+
+def command(home, out, *more, recipe="my-classes"):
+    files = ["--from", home / "encoder", "--train", EXAMPLES / "topics-train.csv", "--dev", EXAMPLES / "topics-dev.csv"]
+    return ["finetune", recipe, *files, "--out", out, "--limit", 24, "--device", "cpu", *SHORT, *more]
+
+
+def record_of(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def three(home, tmp_path_factory):
+    """Three seeds, and what was printed."""
+    out = tmp_path_factory.mktemp("seeds") / "out"
+    return out, works(*command(home, out, "--seeds", 3))
+
+
+def test_seeds(three):
+    out, printed = three
+    record = record_of(out / "seeds.json")
+    assert [run["name"] for run in record["runs"]] == ["seed-0", "seed-1", "seed-2"]
+    assert len({weights(out / run["name"]) for run in record["runs"]}) == 3
+    for run in record["runs"]:
+        assert run["metrics"] == record_of(out / run["name"] / "run.json")["metrics"]
+    values = [run["metrics"]["accuracy"] for run in record["runs"]]
+    assert record["mean"]["accuracy"] == pytest.approx(sum(values) / 3)
+    assert record["deviation"]["accuracy"] == pytest.approx(statistics.stdev(values))
+    best = record["runs"][values.index(max(values))]["name"]
+    assert (record["best"], record["state"]) == (best, "finished")
+    lines = printed.splitlines()
+    assert lines[0].split()[:3] == ["run", "train.seed", "accuracy"]
+    assert [line.split()[0] for line in lines[1:]] == ["seed-0", "seed-1", "seed-2", "mean", "deviation"]
+    assert [line.split()[0] for line in lines if line.endswith("best")] == [best]
+
+
+def test_the_best_one_lies_at_out(three):
+    out, _ = three
+    best = out / record_of(out / "seeds.json")["best"]
+    assert weights(out) == weights(best)
+    names = {path.name for path in best.iterdir() if path.is_file() and "tfevents" not in path.name}
+    assert names | {"seeds.json"} == {path.name for path in out.iterdir() if path.is_file()}
+    line = json.loads(works("predict", out, stdin='{"text": "Glaciers carve valleys.", "id": "a"}\n'))
+    assert line["id"] == "a" and line["label"]
+
+
+def test_again_nothing_is_trained(three, home):
+    out, printed = three
+    before = {path: path.stat().st_mtime_ns for path in out.glob("seed-*/*")}
+    done = dokkai(*command(home, out, "--seeds", 3))
+    assert done.out == printed
+    assert done.err.count("this run is finished already") == 3
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert not [path.name for path in out.rglob(".*")]
+
+
+def test_killed_between_and_within(three, home, tmp_path):
+    """In the midst of the second seed, then before the third; the same command goes on to the same end."""
+    whole, _ = three
+    out = tmp_path / "out"
+    words = command(home, out, "--seeds", 3)
+    killed_at_call(2, finetuning.RunDirectory, "evaluated", lambda: works(*words))
+    killed_at_call(2, finetuning.RunDirectory, "finish", lambda: works(*words))
+    done = json.loads(works(*words, "--json"))
+    assert done["runs"] == record_of(whole / "seeds.json")["runs"]
+    assert weights(out) == weights(whole)
+
+
+def test_grid(home, tmp_path):
+    recipe, out = tmp_path / "recipe.toml", tmp_path / "out"
+    recipe.write_text(GRID, encoding="utf-8")
+    words = [word for word in command(home, out, "--grid", "train.seed=4", recipe=recipe) if word != SHORT[3]]
+    printed = works(*words)
+    record = record_of(out / "grid.json")
+    assert [run["overrides"] for run in record["runs"]] == [
+        ["train.learning_rate=0.001"],
+        ["train.learning_rate=0.0001"],
+    ]
+    settings = [record_of(out / run["name"] / "run.json")["settings"]["train"] for run in record["runs"]]
+    assert [(item["learning_rate"], item["seed"]) for item in settings] == [(1e-3, 4), (1e-4, 4)]
+    assert weights(out) == weights(out / record["best"])
+    assert [line.split()[0] for line in printed.splitlines()] == ["run", "point-1", "point-2"]
+
+
+def test_points(tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(GRID, encoding="utf-8")
+    points = grid(str(recipe), [])
+    assert [point.name for point in points] == [f"point-{number}" for number in range(1, 7)]
+    assert points[1].overrides == ["train.learning_rate=0.001", "train.seed=4"]
+    assert [point.overrides for point in grid(str(recipe), ["train.seed=9"])] == [
+        ["train.learning_rate=0.001"],
+        ["train.learning_rate=0.0001"],
+    ]
+    assert len(grid("paper-classes", [])) == 18
+    assert grid("paper-classes", [])[0].name == "point-01"
+    assert seeds("my-classes", ["train.seed=7"], 2) == [
+        Point("seed-7", ["train.seed=7"]),
+        Point("seed-8", ["train.seed=8"]),
+    ]
+
+
+def test_what_is_no_search(tmp_path):
+    with pytest.raises(UserError, match=r"recipe 'my-classes': it has no .grid.; write one"):
+        choose_points("my-classes", [], None, True, True)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(GRID, encoding="utf-8")
+    with pytest.raises(UserError, match="all of its grid is given on the command line"):
+        grid(str(recipe), ["train.seed=1", "train.learning_rate=1e-3"])
+    with pytest.raises(UserError, match="two searches; run the grid first"):
+        choose_points("paper-classes", [], 3, True, True)
+
+
+def test_errors_of_the_command(home, tmp_path):
+    words = command(home, tmp_path / "out", "--seeds", 2)
+    place = words.index("--dev")
+    assert "compare runs on labelled examples; give them with --dev" in fails(*words[:place], *words[place + 2 :])
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "letter.txt").write_text("dear", encoding="utf-8")
+    assert "holds something else (seeds.json is not in it); choose another --out" in fails(
+        *command(home, other, "--seeds", 2)
+    )
+    assert f"{other / 'letter.txt'} is a file; --out must be a directory" in fails(
+        *command(home, other / "letter.txt", "--seeds", 2)
+    )
+
+
+def test_table_of_a_grid_marks_the_best():
+    runs = [
+        {"name": f"point-{i}", "overrides": [f"train.epochs={i}"], "metrics": {"loss": 1.0, "f1": value}}
+        for i, value in ((1, 0.5), (2, 0.75))
+    ]
+    table = show_table({"kind": "grid", "metric": "f1", "runs": runs, "best": "point-2"})
+    assert table.splitlines() == [
+        "run      train.epochs  f1      loss",
+        "point-1  1             0.5000  1.0000",
+        "point-2  2             0.7500  1.0000  best",
+    ]
+
+
+def test_equal_runs_the_first(tmp_path):
+    def train(more, out):
+        out.mkdir(parents=True)
+        (out / "run.json").write_text(json.dumps({"metrics": {"accuracy": 0.5}}), encoding="utf-8")
+        return type("Pipeline", (), {"task": type("Task", (), {"primary_metric": "accuracy"})})
+
+    record = run_several("seeds", seeds("my-classes", [], 3), tmp_path / "out", train)
+    assert record["best"] == "seed-0"
+    assert record["deviation"] == {"accuracy": 0.0}

@@ -1,0 +1,170 @@
+"""Runs that learn nothing are noticed, named, and begin anew with a lower rate; others are left alone."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from command_line import make_home
+from dokkai.training import several
+from dokkai.training.finetune import finetune
+from dokkai.training.run_directory import RunDirectory
+from dokkai.training.stuck import Stuck, StuckWatch
+from killing import killed_at_call, weights
+
+SETTINGS = [
+    "task.max_length=16",
+    "train.batch_size=8",
+    "train.steps=10",
+    "train.evaluate_every=2",
+    "train.log_every=1",
+    "train.save_every=1",
+    "train.precision=fp32",
+    "train.learning_rate=1e-3",
+]
+
+
+class Watched:
+    """A watch, and a run that tells it losses and predictions."""
+
+    def __init__(self, labels, may_restart=True):
+        self.predictions = []
+        self.watch = StuckWatch(labels, lambda: self.predictions, may_restart)
+
+    def evaluate(self, step, share, loss, predicted, is_last=False):
+        self.predictions = [{"label": label} for label in predicted]
+        for _ in range(4):
+            self.watch.count({"classification": torch.tensor(loss)})
+        self.watch.judge(step, share, is_last)
+
+
+def test_guessing_for_long_is_stuck():
+    watched = Watched("ab" * 10)
+    watched.evaluate(10, 0.1, 0.69, "aaa")
+    watched.evaluate(20, 0.2, 0.70, "bbb")  # another one, but one
+    with pytest.raises(Stuck) as caught:
+        watched.evaluate(30, 0.3, 0.68, "aaa")
+    line = "step 30: stuck: every prediction on the dev set is 'a', and the loss (0.680) is that of guessing (0.693)"
+    assert str(caught.value) == line
+    assert caught.value.facts == {"step": 30, "label": "a", "loss": 0.68, "guessing": round(math.log(2), 4)}
+
+
+def test_early_in_the_run_nothing_is_said():
+    watched = Watched("ab" * 10)
+    for step in range(1, 10):
+        watched.evaluate(step, 0.03 * step, 0.7, "aaa")
+
+
+@pytest.mark.parametrize(("loss", "predicted"), [(0.69, "aab"), (0.60, "aaa")])
+def test_what_has_learned_something_goes_on(loss, predicted):
+    watched = Watched("ab" * 10)
+    for step in range(1, 11):
+        watched.evaluate(step, step / 10, loss, predicted, is_last=step == 10)
+
+
+def test_frequent_class_is_no_sign():
+    """Nine of ten are 'a': whoever answers so has a loss far below ln(2), and is stuck only at the entropy, 0.325."""
+    labels = "aaaaaaaaab" * 4
+    learning = Watched(labels)
+    for step in range(1, 11):
+        learning.evaluate(step, step / 10, 0.325 - 0.02 * step, "aaaa", is_last=step == 10)
+    guessing = Watched(labels)
+    with pytest.raises(Stuck, match=r"that of guessing .0\.325."):
+        for step in range(1, 11):
+            guessing.evaluate(step, step / 10, 0.33, "aaaa")
+
+
+def test_a_fall_back_counts_from_there():
+    watched = Watched("ab" * 10)
+    watched.evaluate(1, 0.4, 0.70, "aaa")
+    watched.evaluate(2, 0.5, 0.50, "aab")
+    watched.evaluate(3, 0.6, 0.70, "aaa")
+    watched.evaluate(4, 0.7, 0.70, "aaa")
+    with pytest.raises(Stuck):
+        watched.evaluate(5, 0.8, 0.70, "aaa")
+
+
+def test_one_evaluation_at_the_end_is_enough():
+    with pytest.raises(Stuck):
+        Watched("ab" * 10).evaluate(40, 1.0, 0.70, "aaa", is_last=True)
+
+
+def test_a_checkpoint_remembers():
+    first = Watched("ab" * 10)
+    first.evaluate(1, 0.2, 0.70, "aaa")
+    first.evaluate(2, 0.3, 0.70, "aaa")
+    first.watch.count({"classification": torch.tensor(0.5)})
+    second = Watched("ab" * 10)
+    second.watch.restore(json.loads(json.dumps(first.watch.state())))
+    with pytest.raises(Stuck, match=r"loss .0\.660."):  # (0.5 + 4 * 0.7) / 5
+        second.evaluate(3, 0.4, 0.70, "aaa")
+
+
+def test_without_restarts_it_is_said_once(capsys):
+    watched = Watched("ab" * 10, may_restart=False)
+    for step in range(1, 11):
+        watched.evaluate(step, step / 10, 0.7, "aaa")
+    err = capsys.readouterr().err
+    assert err.count("stuck") == 1
+    assert "step 3: stuck" in err
+    assert "no restart is left (train.restarts): lower train.learning_rate, or look at the labels" in err
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return make_home(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def hopeless(tmp_path_factory):
+    """Texts that are all alike, half of them with either label."""
+    path = tmp_path_factory.mktemp("hopeless") / "rows.csv"
+    path.write_text("text,label\n" + "the same,yes\nthe same,no\n" * 8, encoding="utf-8")
+    return path
+
+
+def train(home, file, out, *more):
+    return finetune("my-classes", home / "encoder", file, out, file, [*SETTINGS, *more], device="cpu")
+
+
+def record(run):
+    return json.loads((run / "run.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def unbroken(home, hopeless, tmp_path_factory):
+    out = tmp_path_factory.mktemp("stuck") / "run"
+    train(home, hopeless, out)
+    return out
+
+
+def test_begins_anew_twice_with_half_the_rate(unbroken, home, hopeless, tmp_path, capsys):
+    restarts = record(unbroken)["restarts"]
+    assert [item["learning_rate"] for item in restarts] == [1e-3, 5e-4]
+    assert all(item["step"] == 6 and item["label"] in ("yes", "no") for item in restarts)
+    lines = [json.loads(line) for line in (unbroken / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    steps = [line["step"] for line in lines if "learning_rate" in line]
+    assert steps == list(range(1, 11))  # of the last attempt, from the start
+    assert max(line.get("learning_rate", 0.0) for line in lines) == pytest.approx(2.5e-4)
+    train(home, hopeless, tmp_path / "run", "train.restarts=1")
+    err = capsys.readouterr().err
+    assert err.count("; beginning anew with train.learning_rate=0.0005 (restart 1 of 1)") == 1
+    assert err.count("no restart is left") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("restart", 1), ("restart", 2), ("start_at", 2), ("evaluated", 2), ("evaluated", 5)]
+)
+def test_killed_on_the_way(name, number, unbroken, home, hopeless, tmp_path):
+    out = tmp_path / "run"
+    killed_at_call(number, RunDirectory, name, lambda: train(home, hopeless, out))
+    train(home, hopeless, out)
+    assert record(out)["restarts"] == record(unbroken)["restarts"]
+    assert weights(out) == weights(unbroken)
+
+
+def test_restarts_stand_in_the_table_of_seeds(home, hopeless, tmp_path):
+    points = several.seeds("my-classes", [], 1)
+    record = several.run_several("seeds", points, tmp_path / "out", lambda more, out: train(home, hopeless, out, *more))
+    assert record["runs"][0]["restarts"] == 2
