@@ -272,6 +272,7 @@ def test_no_recipe_is_left_out():
         "paper-squad2",
     }
     elsewhere = {"demo-pretrain", "demo-questions", "mini-en", "modern-mini", "paper-base", "paper-large"}
+    elsewhere |= {"probe-entities", "sentence-vectors"}
     assert tested | elsewhere | {"paper-classes", "paper-classes-small"} == set(recipe_names())
 
 
