@@ -167,35 +167,41 @@ _SHAPE = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "
 @pytest.mark.parametrize(
     ("architecture", "changes", "kind", "record", "keys"),
     [
-        ("SequenceClassification", {}, "classification", {"text": "a"}, {"label", "probability", "probabilities"}),
+        (
+            "SequenceClassification",
+            {},
+            "classification",
+            {"text": "a"},
+            {"text", "label", "probability", "probabilities"},
+        ),
         (
             "SequenceClassification",
             {"problem_type": "single_label_classification"},
             "classification",
             {"text": "a"},
-            {"label", "probability", "probabilities"},
+            {"text", "label", "probability", "probabilities"},
         ),
         (
             "SequenceClassification",
             {"problem_type": "multi_label_classification"},
             "multi-label",
             {"text": "a"},
-            {"labels", "probabilities"},
+            {"text", "labels", "probabilities"},
         ),
         (
             "SequenceClassification",
             {"problem_type": "regression", "id2label": {"0": "x"}},
             "regression",
             {"text": "a"},
-            {"value"},
+            {"text", "value"},
         ),
-        ("SequenceClassification", {"id2label": {"0": "LABEL_0"}}, "regression", {"text": "a"}, {"value"}),
+        ("SequenceClassification", {"id2label": {"0": "LABEL_0"}}, "regression", {"text": "a"}, {"text", "value"}),
         (
             "TokenClassification",
             {"id2label": {"0": "O", "1": "B-X"}},
             "token-classification",
             {"text": "a b"},
-            {"tokens", "tags", "probabilities", "entities"},
+            {"text", "tokens", "tags", "probabilities", "entities"},
         ),
         ("TokenClassification", {"id2label": {"0": "DT", "1": "NN"}}, "token-classification", {"text": "a"}, None),
         (
@@ -203,7 +209,7 @@ _SHAPE = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "
             {},
             "multiple-choice",
             {"question": "a", "choices": ["b", "c"]},
-            {"label", "choice", "probability", "probabilities"},
+            {"question", "label", "choice", "probability", "probabilities"},
         ),
     ],
 )

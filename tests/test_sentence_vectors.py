@@ -58,7 +58,7 @@ def test_embed_and_predict(tuned):
     record = json.dumps({"text": TEXTS[0], "pair": TEXTS[1], "id": "x"})
     found = json.loads(works("predict", directory, stdin=record))
     cosine = vectors[0] @ vectors[1] / np.linalg.norm(vectors[0]) / np.linalg.norm(vectors[1])
-    assert found == {"id": "x", "similarity": pytest.approx(cosine, abs=1e-4)}
+    assert found == {"id": "x", "text": TEXTS[0], "pair": TEXTS[1], "similarity": pytest.approx(cosine, abs=1e-4)}
 
 
 def test_sentence_transformers_gives_the_same_vectors(tuned):

@@ -24,7 +24,8 @@ def test_predictions(tokenizer):
     logits = {"classification": torch.tensor([[1.0], [3.0], [2.5]])}
     assert float(task.losses(logits, batch)["regression"]) == pytest.approx(1 + 4)
     found = task.merge(examples, features, task.decode(logits, batch, features))
-    assert found == [{"id": f"row{i}", "value": value} for i, value in enumerate([1.0, 3.0, 2.5])]
+    assert [(item["id"], item["value"]) for item in found] == [("row0", 1.0), ("row1", 3.0), ("row2", 2.5)]
+    assert [(item["text"], item["pair"]) for item in found] == [(row.text, row.pair) for row in examples]
     scores = task.score(examples, found)
     assert scores["mean_squared_error"] == pytest.approx(5 / 3)
     assert scores["spearman"] == pytest.approx(1)

@@ -89,7 +89,7 @@ def test_the_best_evaluation_stays(unbroken, home, dev, tmp_path):
     assert step != 10  # else this test shows nothing; choose another seed
     assert record(unbroken)["best"] == {"step": step, "metric": "accuracy", "value": best}
     assert record(unbroken)["metrics"]["accuracy"] == best
-    opened = load(unbroken, "cpu")
+    opened = load(unbroken, "cpu", "fp32")
     assert opened.evaluate(opened.task.read(dev))["accuracy"] == best
     last = sort(home, dev, tmp_path / "last", "train.keep=last")
     assert record(tmp_path / "last")["metrics"]["accuracy"] == found[10]

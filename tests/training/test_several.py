@@ -144,7 +144,7 @@ def test_errors_of_the_command(home, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "letter.txt").write_text("dear", encoding="utf-8")
-    assert "holds something else (seeds.json is not in it); choose another --out" in fails(
+    assert "holds something else than such runs (no seeds.json in it); choose another --out" in fails(
         *command(home, other, "--seeds", 2)
     )
     assert f"{other / 'letter.txt'} is a file; --out must be a directory" in fails(
