@@ -22,7 +22,7 @@ def run_record(directory: Path) -> dict:
     training = [line for line in lines if "tokens" in line]
     kept = training[:: max(1, len(training) // 100)]
     keys = ("command", "settings", "sources", "versions", "metrics")
-    for key in ("train", "dev"):  # where the data lie on this machine is nobody's business
+    for key in ("from", "train", "dev"):  # where the data lie on this machine is nobody's business
         if record["sources"].get(key):
             record["sources"][key] = "/".join(Path(record["sources"][key]).parts[-2:])
     return {"run": directory.name, **{key: record[key] for key in keys}, "heldout": heldout, "training": kept}
