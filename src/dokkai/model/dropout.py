@@ -53,9 +53,11 @@ def attention(q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, mask: Tensor | Non
     """As ``F.scaled_dot_product_attention``, to ``(B, H, L, K)``, with dropout of the probabilities (paper, A.2).
 
     ``mask`` is True where a key may be seen, or a number that is added to the scores. On a CPU PyTorch's own leaves its
-    fused kernel where there is dropout; the plain products with the dropout of this file are then faster.
+    fused kernel where there is dropout, and in bf16 the way back through that kernel is slow (benchmarks/attention.py):
+    there the plain products of this file are the faster ones.
     """
-    if prob == 0 or q_BHLK.device.type != "cpu":
+    is_plain = q_BHLK.device.type == "cpu" and (prob > 0 or q_BHLK.dtype == torch.bfloat16)
+    if not is_plain:
         return F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, mask, prob)
     scores_BHLL = (q_BHLK * q_BHLK.shape[-1] ** -0.5) @ k_BHLK.transpose(-1, -2)
     if mask is not None and mask.dtype == torch.bool:  # added, not filled in: a sum costs nothing on the way back
