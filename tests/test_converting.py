@@ -213,6 +213,20 @@ def test_precision(home, tmp_path):
     assert facts["dtype"] == "float32"
 
 
+def test_eight_bits_and_back(home, tmp_path):
+    """What opens in dokkai alone is opened by ``transformers`` after another conversion."""
+    works("convert", home / "reader", "--out", tmp_path / "small", "--dtype", "int8")
+    size, small = ((at / "model.safetensors").stat().st_size for at in (home / "reader", tmp_path / "small"))
+    assert small < 0.4 * size
+    assert json.loads(works("convert", tmp_path / "small", "--out", tmp_path / "kept", "--json"))["dtype"] == "int8"
+    works("convert", tmp_path / "small", "--out", tmp_path / "whole", "--dtype", "float32")
+    wanted, expanded = dokkai.load(tmp_path / "small"), dokkai.load(tmp_path / "whole")
+    assert expanded.task.settings == wanted.task.settings
+    for name, tensor in wanted.model.state_dict().items():
+        assert torch.equal(tensor, expanded.model.state_dict()[name])
+    assert transformers.AutoModelForQuestionAnswering.from_pretrained(tmp_path / "whole")
+
+
 def test_a_run_keeps_its_task(home, tmp_path):
     dokkai.convert(home / "sorter", tmp_path / "sorter", dtype="bfloat16")
     before, after = dokkai.load(home / "sorter"), dokkai.load(tmp_path / "sorter")

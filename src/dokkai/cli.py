@@ -296,7 +296,7 @@ def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help="model directory, or checkpoint of TensorFlow")],
     out: Annotated[Path, typer.Option(help="the new directory")],
     format: Annotated[str, typer.Option(help="dokkai (opens in transformers too), or tensorflow")] = "dokkai",
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16; unset: as in the source")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16, int8; unset: as in the source")] = None,
     base: Annotated[Path | None, typer.Option(help="folder with bert_config.json and vocab.txt")] = None,
     labels: Annotated[str | None, typer.Option(help="names of the classes, with commas between them")] = None,
     cased: Annotated[bool | None, typer.Option("--cased/--uncased", help="unset: a guess, which is said")] = None,

@@ -20,7 +20,7 @@ from dokkai.progress import say
 from dokkai.tokenization import Tokenizer, load_tokenizer, save_tokenizer
 
 _FORMATS = ("dokkai", "tensorflow")
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.int8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def convert(
     ``source`` is a model directory, its name on the hub, or a checkpoint of Google's release: its folder, its prefix or
     its ``.index`` file.
     ``format`` is ``dokkai`` (Hugging Face's layout) or ``tensorflow`` (the release's, weights in float32). ``dtype``
-    (``float32``, ``bfloat16``, ``float16``) converts the weights; unset, a model directory keeps what the source has.
+    (``float32``, ``bfloat16``, ``float16``, ``int8``) converts the weights; unset, a model directory keeps what the source has.
 
     The rest is for Google's checkpoints, which do not say it: ``base`` is the folder with ``bert_config.json`` and
     ``vocab.txt`` if they are not beside the checkpoint, ``labels`` names the classes, ``lowercase`` tells an uncased

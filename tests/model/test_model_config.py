@@ -162,7 +162,7 @@ def test_what_is_absent_or_foreign_takes_the_default():
         ({"position_embedding_type": "alibi"}, "here: position_embedding_type 'alibi' is not supported; there is"),
         ({"is_decoder": True}, "here: is_decoder is set"),
         ({"add_cross_attention": True}, "here: add_cross_attention is set"),
-        ({"quantization_config": {"quant_method": "gptq"}}, "here: quantization_config is set; quantized weights"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "here: quantization_config is set; of quantized weights"),
         ({"pruned_heads": {"0": [1]}}, "here: pruned_heads is set; models with heads cut out"),
         ({"auto_map": {"AutoModel": "own--own.Own"}}, "here: auto_map names code of its own for AutoModel"),
         ({"classifier_dropout": 1.5}, "here: classifier_dropout must be at least 0 and below 1, not 1.5"),

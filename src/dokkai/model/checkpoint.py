@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from dokkai.errors import UserError
 from dokkai.files import read_json, replacing, write_json
-from dokkai.model.config import read_config, read_labels
+from dokkai.model.config import EIGHT_BITS, read_config, read_labels
+from dokkai.model.eight_bit import to_eight_bits
 from dokkai.model.heads import Model
 from dokkai.model.initialization import initialize
 from dokkai.model.names import ARCHITECTURES, Match, architecture, heads_in, match, to_foreign
@@ -50,6 +51,8 @@ def save_model(
 ) -> None:
     """Write ``config.json`` and ``model.safetensors`` into ``directory``; ``dtype`` converts the weights (bfloat16).
 
+    With int8 the matrices are in eight bits (``eight_bit.py``), which dokkai opens but ``transformers`` does not.
+
     ``labels`` names the classes of a head that classifies, ``problem_type`` is what ``transformers`` calls its loss
     (``multi_label_classification``, ``regression``). Each file is replaced whole or not at all, the weights
     first: if they do not fit on the disk, the old directory is as it was.
@@ -67,8 +70,12 @@ def save_model(
         values["label2id"] = {name: i for i, name in enumerate(names)}
     if problem_type is not None:
         values["problem_type"] = problem_type
-    state = {name: tensor.detach().to("cpu", dtype) for name, tensor in model.state_dict().items()}
-    save_tensors(to_foreign(state, kind), directory / WEIGHTS)
+    kept = torch.float32 if dtype == torch.int8 else dtype
+    state = to_foreign({name: tensor.detach().to("cpu", kept) for name, tensor in model.state_dict().items()}, kind)
+    if dtype == torch.int8:
+        values["quantization_config"] = EIGHT_BITS
+        state = to_eight_bits(state)
+    save_tensors(state, directory / WEIGHTS)
     write_json(directory / CONFIG, values)
 
 
@@ -160,7 +167,7 @@ def _checked(name: str, tensor: Tensor, own: Mapping[str, Tensor]) -> Tensor:
         raise UserError(f"{name} has shape {tuple(tensor.shape)}, {CONFIG} asks for {tuple(own[name].shape)}")
     if not tensor.is_floating_point():
         kind = str(tensor.dtype).removeprefix("torch.")
-        raise UserError(f"{name} is {kind}; quantized weights are not supported, only floating point")
+        raise UserError(f"{name} is {kind}; of quantized weights only those of `dokkai convert --dtype int8` are read")
     return tensor.to(torch.float32).contiguous()
 
 

@@ -28,10 +28,12 @@ ACTIVATIONS = (  # transformers' names, of which published checkpoints use the f
     *("gelu_accurate", "gelu_fast", "gelu_python", "mish", "quick_gelu", "silu", "swish", "tanh"),
 )
 POSITIONS = ("absolute", "relative_key", "relative_key_query", "rotary")
+EIGHT_BITS = {"quant_method": "dokkai_int8_rows"}
+"""``quantization_config`` of weights as ``eight_bit.py`` leaves them; ``transformers`` says that it does not know it."""
 _REFUSED = {  # what computes something else than BERT, and is nothing where it is absent, false or empty
     "is_decoder": "a decoder does not read in both directions",
     "add_cross_attention": "a decoder beside an encoder is not BERT",
-    "quantization_config": "quantized weights are not supported, only floating point",
+    "quantization_config": "of quantized weights only those of `dokkai convert --dtype int8` are read",
     "pruned_heads": "models with heads cut out are not supported",
 }
 _REFUSED_MODERN = {  # of ModernBERT; published ones have them false
@@ -157,7 +159,7 @@ def read_config(values: dict[str, Any], where: str) -> ModelConfig:
         raise UserError(f"{where}: model_type '{model_type}' is not BERT; dokkai opens 'bert' and 'modernbert'")
     is_modern = model_type == "modernbert"
     for name, reason in (_REFUSED_MODERN if is_modern else _REFUSED).items():
-        if values.get(name):
+        if values.get(name) and values[name] != EIGHT_BITS:
             raise UserError(f"{where}: {name} is set; {reason}")
     if code := [name for name in values.get("auto_map") or {} if name.startswith("AutoModel")]:
         raise UserError(f"{where}: auto_map names code of its own for {code[0]}; dokkai does not run it")
