@@ -64,7 +64,8 @@ def convert(
     ``source`` is a model directory, its name on the hub, or a checkpoint of Google's release: its folder, its prefix or
     its ``.index`` file.
     ``format`` is ``dokkai`` (Hugging Face's layout) or ``tensorflow`` (the release's, weights in float32). ``dtype``
-    (``float32``, ``bfloat16``, ``float16``, ``int8``) converts the weights; unset, a model directory keeps what the source has.
+    (``float32``, ``bfloat16``, ``float16``, ``int8``) converts the weights; unset, a model directory keeps what the
+    source has.
 
     The rest is for Google's checkpoints, which do not say it: ``base`` is the folder with ``bert_config.json`` and
     ``vocab.txt`` if they are not beside the checkpoint, ``labels`` names the classes, ``lowercase`` tells an uncased

@@ -29,7 +29,7 @@ ACTIVATIONS = (  # transformers' names, of which published checkpoints use the f
 )
 POSITIONS = ("absolute", "relative_key", "relative_key_query", "rotary")
 EIGHT_BITS = {"quant_method": "dokkai_int8_rows"}
-"""``quantization_config`` of weights as ``eight_bit.py`` leaves them; ``transformers`` says that it does not know it."""
+"""``quantization_config`` of weights as ``eight_bit.py`` leaves them; ``transformers`` says that it cannot."""
 _REFUSED = {  # what computes something else than BERT, and is nothing where it is absent, false or empty
     "is_decoder": "a decoder does not read in both directions",
     "add_cross_attention": "a decoder beside an encoder is not BERT",

@@ -50,8 +50,8 @@ class WeightFiles:
     def open(self) -> dict[str, Tensor]:
         """All tensors by name, in a private map of the files made by this call: it goes when the last of them goes.
 
-        Nothing is read before it is used, but for weights in eight bits, which are expanded. Writing to the tensors does not reach the files. UserError for a file that
-        is missing, broken, or not what its index says.
+        Nothing is read before it is used, but for weights in eight bits, which are expanded. Writing to the tensors
+        does not reach the files. UserError for a file that is missing, broken, or not what its index says.
         """
         tensors: dict[str, Tensor] = {}
         for file in self.files:
