@@ -171,12 +171,12 @@ def training_file(name: str, args: argparse.Namespace) -> Path:
     return out
 
 
-def fine_tuned(name: str, args: argparse.Namespace, side: str, words: list[str]) -> list[dict[str, Any]]:
+def fine_tuned(name: str, args: argparse.Namespace, side: str, seeds: int, words: list[str]) -> list[dict[str, Any]]:
     """The scores of every seed, by the command itself; goes on where it was stopped."""
     recipe, train, dev, overrides = TASKS[name]
     out = args.work / f"{name}-{side.replace(' ', '-')}"
     command = [sys.executable, "-m", "dokkai.cli", "finetune", recipe, "--from", args.start, "--out", out]
-    command += ["--train", training_file(train, args), "--dev", args.data / dev, "--seeds", args.seeds, *words]
+    command += ["--train", training_file(train, args), "--dev", args.data / dev, "--seeds", seeds, *words]
     start = time.perf_counter()
     subprocess.run(
         [*map(str, command), *overrides, "train.keep=last", *args.overrides], check=True, stdout=subprocess.DEVNULL
@@ -196,8 +196,8 @@ def measure(name: str, args: argparse.Namespace) -> None:
     train, dev = task.read(args.data / train_path), task.read(args.data / dev_path)
     task = create_task(settings.task, tokenizer, task.find_labels(train, args.data / train_path))
     runs = baselines(task, train, dev)
-    runs += fine_tuned(name, args, "random weights", ["--random-weights"])
-    runs += fine_tuned(name, args, args.start.name, [])
+    runs += fine_tuned(name, args, "random weights", args.random_seeds or args.seeds, ["--random-weights"])
+    runs += fine_tuned(name, args, args.start.name, args.seeds, [])
     metric = task.primary_metric
     scores: dict[str, list[float]] = defaultdict(list)
     for run in runs:
@@ -207,6 +207,8 @@ def measure(name: str, args: argparse.Namespace) -> None:
         for side, values in scores.items()
     }
     options = f"{name} --start {args.start.name} --seeds {args.seeds}"
+    if args.random_seeds:
+        options += f" --random-seeds {args.random_seeds}"
     if args.questions:
         options += f" --questions {args.questions}"
     write_result(
@@ -228,6 +230,7 @@ def main() -> None:
     parser.add_argument("names", nargs="+", choices=list(TASKS), metavar="NAME", help=", ".join(TASKS))
     parser.add_argument("--start", type=Path, default=ROOT / "models" / "mini-en")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--random-seeds", type=int, help="of the side with random weights, if not as many")
     parser.add_argument("--questions", type=int, help="train on so many questions of SQuAD instead of all")
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="a setting on top of the recipe's")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DOKKAI_DATA", ".")))
