@@ -271,7 +271,16 @@ def test_no_recipe_is_left_out():
         "paper-squad",
         "paper-squad2",
     }
-    elsewhere = {"demo-pretrain", "demo-questions", "encoder-en", "mini-en", "modern-mini", "paper-base", "paper-large"}
+    elsewhere = {
+        "demo-pretrain",
+        "demo-questions",
+        "encoder-en",
+        "reader-en",
+        "mini-en",
+        "modern-mini",
+        "paper-base",
+        "paper-large",
+    }
     elsewhere |= {"probe-entities", "sentence-vectors"}
     assert tested | elsewhere | {"paper-classes", "paper-classes-small"} == set(recipe_names())
 

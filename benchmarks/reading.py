@@ -1,0 +1,197 @@
+"""How well does it read? python benchmarks/reading.py MODEL --name reader-en -> results/reading-reader-en.json
+
+On SQuAD-like dev files (``$DOKKAI_DATA/squad``):
+
+- 1.1, where every question has an answer and "no answer" is switched off: exact match and F1, by the kind of answer,
+  by question word, by the number of words of the passage;
+- 2.0: exact match and F1 at the model's own threshold, beside always answering "none"; unanswerable questions caught,
+  answerable ones refused;
+- of the answers shown on 2.0 with a confidence, how many are right (exact match), by tenths, and the calibration error;
+- twenty answers as they came: questions of 2.0 drawn by a fixed seed.
+
+Kinds of answer go by simple rules, in this order: ``date`` has a month, a weekday, a year of four digits or a century;
+``number`` has a digit or a word for a number; ``person`` and ``place`` are capitalized and the question asks who, or
+where or which place; ``name`` is any other answer that begins with a capital; ``clause`` has five words or more;
+``phrase`` is what is left.
+"""
+
+import argparse
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measuring import versions, write_result
+
+_DATE = re.compile(
+    r"\b(january|february|march|april|may|june|july|august|september|october|november|december|monday|tuesday|wednesday"
+    r"|thursday|friday|saturday|sunday|1[0-9]{3}s?|20[0-9]{2}s?|century|centuries|bc|ad)\b",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(
+    r"\d|\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|sixty|seventy"
+    r"|eighty|ninety|hundred|hundreds|thousand|thousands|million|millions|billion|first|second|third|half)\b",
+    re.IGNORECASE,
+)
+_WHO = re.compile(r"\b(who|whom|whose)\b", re.IGNORECASE)
+_WHERE = re.compile(
+    r"\bwhere\b|\b(what|which|in what|in which) (\w+ )?(city|country|state|place|region|nation|town|island|continent"
+    r"|river|area|county|province|location|village|district)\b",
+    re.IGNORECASE,
+)
+_QUESTION_WORDS = ("who", "when", "where", "why", "how many", "how much", "how", "which", "what")
+_CLAUSE_WORDS = 5
+_LENGTHS = (80, 120, 160, 240)
+_SHOWN = 20
+
+
+def kind_of_answer(question: str, answer: str) -> str:
+    """One of the kinds above."""
+    words = answer.split()
+    if _DATE.search(answer) and len(words) < _CLAUSE_WORDS + 2:
+        return "date"
+    if _NUMBER.search(answer) and len(words) < _CLAUSE_WORDS:
+        return "number"
+    is_capitalized = answer[:1].isupper() and len(words) < _CLAUSE_WORDS + 2
+    if is_capitalized and _WHO.search(question):
+        return "person"
+    if is_capitalized and _WHERE.search(question):
+        return "place"
+    if is_capitalized:
+        return "name"
+    return "clause" if len(words) >= _CLAUSE_WORDS else "phrase"
+
+
+def question_word(question: str) -> str:
+    """The first of the usual words in it, or "other"."""
+    text = f" {question.lower()} "
+    places = {word: place for word in _QUESTION_WORDS if (place := text.find(f" {word} ")) >= 0}
+    return min(places, key=lambda word: (places[word], -len(word)), default="other")
+
+
+def length_of_passage(context: str) -> str:
+    """A range of words."""
+    number = len(context.split())
+    low = max((step for step in _LENGTHS if number > step), default=0)
+    high = min((step for step in _LENGTHS if number <= step), default=None)
+    return f"{low + 1} to {high}" if high else f"more than {low}"
+
+
+def by(
+    questions: Sequence[Any], predictions: Sequence[dict[str, Any]], group: Callable[[Any], str]
+) -> dict[str, dict[str, float]]:
+    """Exact match and F1 of each group, the largest first."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for number, item in enumerate(questions):
+        groups[group(item)].append(number)
+    found = {}
+    for name, numbers in sorted(groups.items(), key=lambda pair: -len(pair[1])):
+        found[name] = {"questions": len(numbers)} | scores(
+            [questions[i] for i in numbers], [predictions[i] for i in numbers]
+        )
+    return found
+
+
+def scores(questions: Sequence[Any], predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Exact match and F1 in percent, by the official rules."""
+    from dokkai.evaluation.metrics import squad_scores
+
+    answers = {item.id: [answer.text for answer in item.answers] for item in questions}
+    found = squad_scores(answers, {item["id"]: item["answer"] for item in predictions})
+    return {name: found[name] for name in ("exact", "f1")}
+
+
+def is_right(question: Any, prediction: dict[str, Any]) -> bool:
+    """Whether the answer is exactly one of the right ones; "no answer" is right where there is none."""
+    return scores([question], [prediction])["exact"] == 100
+
+
+def believed(questions: Sequence[Any], predictions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of the answers that are shown: how many are right by tenths of confidence, and the calibration error."""
+    from dokkai.evaluation.calibration import calibration_error
+
+    shown = [(q, p) for q, p in zip(questions, predictions, strict=True) if p["answer"]]
+    sure = np.array([p["probability"] for _, p in shown])
+    right = np.array([is_right(q, p) for q, p in shown])
+    tenths = np.minimum((sure * 10).astype(int), 9)
+    rows = [
+        {"from": n / 10, "answers": int((tenths == n).sum()), "right": float(right[tenths == n].mean())}
+        for n in range(10)
+        if (tenths == n).any()
+    ]
+    return {"tenths": rows, "calibration_error": calibration_error(sure, right), "answers": len(shown)}
+
+
+def refused(questions: Iterable[Any], predictions: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """Unanswerable questions caught, answerable ones refused, in percent."""
+    pairs = list(zip(questions, predictions, strict=True))
+    caught = [not p["answer"] for q, p in pairs if q.is_impossible]
+    false = [not p["answer"] for q, p in pairs if not q.is_impossible]
+    return {"caught": 100 * float(np.mean(caught)), "falsely_refused": 100 * float(np.mean(false))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="a model directory, or the name of one that ships")
+    parser.add_argument("--name", required=True, help="of the result file")
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("DOKKAI_DATA", ".")))
+    args = parser.parse_args()
+
+    from dokkai.pipeline import load
+    from dokkai.tasks import create_task
+
+    reader = load(args.model)
+    assert reader.task is not None
+    own = reader.task
+    runs: list[dict[str, Any]] = []
+
+    reader.task = create_task(own.settings.model_copy(update={"no_answer": False}), reader.tokenizer)
+    questions = reader.task.read(args.data / "squad" / "dev-v1.1.json.xz")
+    predictions = reader.predict(questions)
+    groups = {
+        "kind": lambda q: kind_of_answer(q.question, q.answers[0].text),
+        "question word": lambda q: question_word(q.question),
+        "words of the passage": lambda q: length_of_passage(q.context),
+    }
+    run = {"file": "dev-v1.1", "scores": scores(questions, predictions), "questions": len(questions)}
+    runs.append(run | {"by": {name: by(questions, predictions, group) for name, group in groups.items()}})
+
+    reader.task = own
+    if own.settings.no_answer:
+        questions = own.read(args.data / "squad" / "dev-v2.0.json.xz")
+        predictions = reader.predict(questions)
+        silent = [item | {"answer": ""} for item in predictions]
+        chosen = np.random.default_rng(0).permutation(len(questions))[:_SHOWN]
+        runs.append(
+            {
+                "file": "dev-v2.0",
+                "questions": len(questions),
+                "scores": own.score(questions, predictions),
+                "always none": scores(questions, silent),
+                "refused": refused(questions, predictions),
+                "confidence": believed(questions, predictions),
+                "as they came": [
+                    {
+                        "question": questions[i].question,
+                        "right": sorted({answer.text for answer in questions[i].answers}),
+                        "answer": predictions[i]["answer"],
+                        "confidence": predictions[i]["probability"],
+                        "is_right": is_right(questions[i], predictions[i]),
+                    }
+                    for i in map(int, chosen)
+                ],
+            }
+        )
+    write_result(
+        f"reading-{args.name}",
+        f"python benchmarks/reading.py {args.model} --name {args.name}",
+        runs,
+        versions=versions("dokkai", "torch"),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""From text files and questions to the two directories that ship, in as many sittings as it takes.
+
+    python models/build.py corpus/*.txt.xz --train train-v2.0.json.xz --dev dev-v2.0.json.xz
+
+Steps: ``vocab``, ``prepare``, ``pretrain``, ``finetune``, then both models are converted and laid into ``--ship``.
+Everything but the result lies in ``--work``. The same command goes on where it was stopped, whatever stopped it.
+
+With ``--minutes 9`` it stops by itself, with all it has done saved, and says so by exit code 3: for machines that are
+lent for a while. With ``--pieces DIR`` it leaves there, at the end of each sitting, the newest weights in bf16, cut
+into files of at most 16 MiB, and ``metrics.jsonl``; ``--join DIR OUT`` makes a model directory of them again. From
+weights alone, without the state of the optimizer, ``--init OUT`` begins a new run, in another ``--work``.
+
+Any recipe of pre-training and of questions will do: on a GPU give a larger one (``--encoder``, ``--reader``).
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PIECE = 16 * 1024 * 1024
+WEIGHTS = "model.safetensors"
+GO_ON = 3  # exit code: the time is over, the work is not
+GRACE = 60  # seconds that a verb gets to save itself
+
+
+class Sitting:
+    """The time that is left, and the verbs that are started in it."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self._end = time.monotonic() + 60 * minutes if minutes else None
+
+    def run(self, *words: object) -> None:
+        """One verb of dokkai; SystemExit with GO_ON if the time is over before it ends, with its code if it fails."""
+        command = [sys.executable, "-m", "dokkai.cli", *map(str, words)]
+        print("$ dokkai", *command[3:], file=sys.stderr, flush=True)
+        if self._end is not None and time.monotonic() >= self._end:
+            raise SystemExit(GO_ON)
+        process = subprocess.Popen(command)
+        try:
+            code = process.wait(None if self._end is None else self._end - time.monotonic())
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()  # its last checkpoint stays
+            raise SystemExit(GO_ON) from None
+        if code:
+            raise SystemExit(code)
+
+
+def build(args: argparse.Namespace) -> None:
+    """All steps that are not done yet."""
+    sitting, work = Sitting(args.minutes), args.work
+    tokenizer, data, encoder, reader = (work / name for name in ("vocab", "data", "encoder", "reader"))
+    if args.init is None and not (tokenizer / "tokenizer.json").exists():
+        sitting.run("vocab", *args.texts, "--size", args.vocab_size, "--out", tokenizer)
+    if not (data / "data.json").exists():
+        sitting.run("prepare", *args.texts, "--tokenizer", args.init or tokenizer, "--out", data)
+    if not is_finished(encoder):
+        init = ["--init", args.init] if args.init else []
+        sitting.run("pretrain", args.encoder, "--data", data, "--out", encoder, *init, *args.set)
+    if not is_finished(reader):
+        files = ["--train", args.train, "--dev", args.dev]
+        sitting.run("finetune", args.reader, "--from", encoder, *files, "--out", reader, *args.set_reader)
+    for run, name in ((encoder, "encoder-en"), (reader, "reader-en")):
+        lay(sitting, run, args.ship / name, args.dtype)
+
+
+def is_finished(run: Path) -> bool:
+    """Whether ``run.json`` says so."""
+    file = run / "run.json"
+    return file.exists() and json.loads(file.read_text())["state"] == "finished"
+
+
+def lay(sitting: Sitting, run: Path, out: Path, dtype: str) -> None:
+    """The files of the model without its curves and checkpoints; its card beside them, if there is one."""
+    with tempfile.TemporaryDirectory() as folder:
+        sitting.run("convert", run, "--dtype", dtype, "--out", Path(folder) / "model")
+        card = ROOT / "models" / f"{out.name}.md"
+        if card.exists():
+            shutil.copy(card, Path(folder) / "model" / "README.md")
+        if out.exists():
+            shutil.rmtree(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(Path(folder) / "model", out)
+    print(f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.1f} MB", file=sys.stderr)
+
+
+def cut(work: Path, out: Path) -> None:
+    """The newest weights in bf16, in pieces; what else their directory needs; the curve."""
+    run = next((work / name for name in ("reader", "encoder") if (work / name / WEIGHTS).exists()), None)
+    if run is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model"
+        Sitting(None).run("convert", run, "--dtype", "bfloat16", "--out", model)
+        weights = (model / WEIGHTS).read_bytes()
+        (model / WEIGHTS).unlink()
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(model, out)
+    for name in ("metrics.jsonl", "run.json"):
+        shutil.copy(run / name, out)
+    for number, start in enumerate(range(0, len(weights), PIECE)):
+        (out / f"{WEIGHTS}.{number:03}").write_bytes(weights[start : start + PIECE])
+    (out / f"{WEIGHTS}.sha256").write_text(hashlib.sha256(weights).hexdigest() + "\n")
+
+
+def join(pieces: Path, out: Path) -> None:
+    """The directory that ``cut`` cut up; SystemExit if a piece is missing or damaged."""
+    weights = b"".join(file.read_bytes() for file in sorted(pieces.glob(f"{WEIGHTS}.[0-9][0-9][0-9]")))
+    if hashlib.sha256(weights).hexdigest() != (pieces / f"{WEIGHTS}.sha256").read_text().strip():
+        raise SystemExit(f"{pieces}: the pieces do not make the file that was cut; bring them over again")
+    out.mkdir(parents=True)
+    (out / WEIGHTS).write_bytes(weights)
+    for file in pieces.iterdir():
+        if not file.name.startswith(WEIGHTS):
+            shutil.copy(file, out)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="text files, .xz too")
+    parser.add_argument("--train", help="questions to learn from, SQuAD's layout")
+    parser.add_argument("--dev", help="questions to choose the null threshold by")
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "ship")
+    parser.add_argument("--ship", type=Path, default=ROOT / "src" / "dokkai" / "models")
+    parser.add_argument("--minutes", type=float, help="of this sitting; unset: to the end")
+    parser.add_argument("--vocab-size", type=int, default=8192)
+    parser.add_argument("--encoder", default="encoder-en", help="recipe of the pre-training")
+    parser.add_argument("--reader", default="reader-en", help="recipe of the questions")
+    parser.add_argument("--init", type=Path, help="weights to begin with, as --join made them")
+    parser.add_argument("--dtype", default="bfloat16", help="of what ships: bfloat16 or int8")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the pre-training")
+    parser.add_argument("--set-reader", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the questions")
+    parser.add_argument("--pieces", type=Path, help="leave the newest weights here, in pieces")
+    parser.add_argument("--join", type=Path, nargs=2, metavar=("DIR", "OUT"), help="put pieces together, and no more")
+    args = parser.parse_args(words)
+    if args.join:
+        join(*args.join)
+        return
+    if not (args.texts and args.train and args.dev):
+        parser.error("TEXT, --train and --dev are needed")
+    try:
+        build(args)
+    finally:
+        if args.pieces:
+            cut(args.work, args.pieces)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""models/build.py: from text to both directories, stopped and gone on with; weights cut up and put together."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dokkai
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "models" / "build.py"
+EXAMPLES = ROOT / "examples"
+
+
+def load_script():
+    spec = importlib.util.spec_from_file_location("build", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def start(tmp_path, *words):
+    command = [sys.executable, SCRIPT, EXAMPLES / "passages.txt", "--train", EXAMPLES / "train.json"]
+    command += ["--dev", EXAMPLES / "dev.json", "--work", tmp_path / "work", "--ship", tmp_path / "ship"]
+    command += ["--vocab-size", "1024", "--encoder", "demo-pretrain", "--reader", "demo-questions"]
+    command += ["--set", "model.shape=L1-H64", "train.steps=4", "task.lengths=[32]", "task.length_shares=[1.0]"]
+    command += ["--set-reader", "train.epochs=1", *words]
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path)
+
+
+def test_from_text_to_the_directories_in_two_sittings(tmp_path):
+    short = start(tmp_path, "--minutes", "0.001")
+    assert short.returncode == load_script().GO_ON
+    assert not (tmp_path / "ship").exists()
+    done = start(tmp_path, "--pieces", tmp_path / "pieces")
+    assert done.returncode == 0, done.stderr
+    reader, encoder = (dokkai.load(tmp_path / "ship" / name) for name in ("reader-en", "encoder-en"))
+    assert reader.ask("Who?", "Ada wrote it.").answer in ("", *"Ada wrote it.".split(), "Ada wrote", "wrote it", "it.")
+    assert encoder.fill_mask("the [MASK]")
+    assert not (tmp_path / "ship" / "reader-en" / "checkpoints").exists()
+    load_script().join(tmp_path / "pieces", tmp_path / "joined")
+    for name, tensor in dokkai.load(tmp_path / "joined").model.state_dict().items():
+        assert tensor.equal(reader.model.state_dict()[name]), "bf16 both"
+    again = start(tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "$ dokkai convert" in again.stderr and "$ dokkai pretrain" not in again.stderr
+
+
+def test_a_piece_that_is_lost(tmp_path, monkeypatch):
+    build = load_script()
+    monkeypatch.setattr(build, "PIECE", 1000)
+    weights = bytes(range(256)) * 10
+    pieces = tmp_path / "pieces"
+    pieces.mkdir()
+    import hashlib
+
+    for number in range(3):
+        (pieces / f"{build.WEIGHTS}.{number:03}").write_bytes(weights[number * 1000 : (number + 1) * 1000])
+    (pieces / f"{build.WEIGHTS}.sha256").write_text(hashlib.sha256(weights).hexdigest() + "\n")
+    (pieces / "config.json").write_text(json.dumps({}))
+    build.join(pieces, tmp_path / "whole")
+    assert (tmp_path / "whole" / build.WEIGHTS).read_bytes() == weights
+    (pieces / f"{build.WEIGHTS}.001").unlink()
+    with pytest.raises(SystemExit, match="bring them over again"):
+        build.join(pieces, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
