@@ -30,6 +30,8 @@ def test_a_table_without_a_recipe(home, tmp_path):
     record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     assert record["settings"]["task"]["label"] == "label" and record["settings"]["train"]["dev_share"] == 0.1
     assert record["sources"]["num_examples"] == num_rows - num_held and record["sources"]["dev"] is None
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert f"On {num_held} examples held out of {EXAMPLES / 'topics-train.csv'}." in report
     before = tree(tmp_path / "run")
     again = dokkai(*words, "--out", tmp_path / "run")
     assert again.code == 0 and "this run is finished already" in again.err
@@ -49,7 +51,7 @@ def test_with_a_file_to_measure_on_nothing_is_held_out(home, tmp_path):
     done = dokkai(*words)
     assert done.code == 0, done.err
     assert "held out" not in done.err and "fine-tuning on 36 examples" in done.err
-    assert "3 of 6 examples to measure on are among those to train on too (lines 2, 3, 4)" in done.err
+    assert "3 of 6 examples to measure on are among those to train on too (line 2, line 3, line 4)" in done.err
 
 
 def test_a_recipe_holds_out_nothing_unless_it_says_so(home, tmp_path):

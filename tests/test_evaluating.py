@@ -183,7 +183,7 @@ def test_calibrate_keeps_the_temperature_in_the_model(home, tmp_path):
     assert done.code == 0 and json.loads(done.out) == before  # no label changes
     temperature = json.loads((run / "task.json").read_text(encoding="utf-8"))["task"]["temperature"]
     assert temperature != 1
-    assert f"{run}: temperature {temperature:.3f} fitted to 110 examples: calibration error (ECE) " in done.err
+    assert f"{run}: temperature {temperature:.3f} fitted to 110 examples: log loss " in done.err
     old, new = (json.loads((tmp_path / name).read_text(encoding="utf-8")) for name in ("before.json", "after.json"))
     assert [item["label"] for item in old] == [item["label"] for item in new]
     line = json.loads(works("predict", run, stdin=json.dumps({"text": new[0]["text"], "id": "0"}) + "\n"))

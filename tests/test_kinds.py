@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from command_line import make_home, works
+from command_line import dokkai, make_home, works
 from dokkai.pipeline import load
 
 SHORT = ["train.steps=3", "train.batch_size=4", "task.max_length=48"]
@@ -115,6 +115,33 @@ def test_from_a_file_to_scores(kind, home, tmp_path):
     )
     assert scores == {key: value for key, value in trained.items() if key != "run"}
     assert len(json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))) >= 8
+
+
+def test_race_from_its_folder(home, tmp_path):
+    """The layout as published: a folder of each level, an article with its questions in each file."""
+    for part, number in (("train", 3), ("dev", 2)):
+        for level in ("high", "middle"):
+            (tmp_path / part / level).mkdir(parents=True)
+            for n in range(number):
+                article = {
+                    "article": f"A bee {n} sat on a stone.",
+                    "questions": ["What sat there?", "On a _ ."],
+                    "options": [["a bee", "a fir", "an oak", "moss"], ["bee", "stone", "fir", "tree"]],
+                    "answers": ["A", "B"],
+                    "id": f"{level}{n}.txt",
+                }
+                (tmp_path / part / level / f"{n}.txt").write_text(json.dumps(article), encoding="utf-8")
+    run, dev = tmp_path / "run", tmp_path / "dev"
+    words = ["finetune", "race", "--from", home / "encoder", "--train", tmp_path / "train", "--dev", dev, "--out", run]
+    done = dokkai(*words, "--json", "--device", "cpu", *SHORT)
+    assert done.code == 0, done.err
+    assert "fine-tuning on 12 examples" in done.err
+    assert "8 of 8 examples to measure on are among those to train on too (file high/0.txt, file high/0.txt" in done.err
+    found = works("evaluate", run, dev, "--json", "--predictions", tmp_path / "all.json")
+    assert json.loads(found)["accuracy"] == json.loads(done.out)["accuracy"]
+    predictions = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
+    assert [item["id"] for item in predictions][:3] == ["high0.txt-0", "high0.txt-1", "high1.txt-0"]
+    assert {item["label"] for item in predictions} <= set("ABCD")
 
 
 def test_labels_in_the_order_that_was_declared(home, tmp_path):

@@ -62,7 +62,7 @@ def test_small_models_of_transformers_get_a_task_that_fits(tokenizer, tmp_path):
         kind(config).save_pretrained(tmp_path / kind.__name__)
         save_tokenizer(tokenizer, tmp_path / kind.__name__)
     sorter = load(tmp_path / "BertForSequenceClassification", "cpu")
-    assert sorter.predict([Row("word " * 300, None, None, "x", 1)])[0]["id"] == "x"
+    assert sorter.predict([Row("word " * 300, None, None, "x", "line 1")])[0]["id"] == "x"
     text = "Ann built the tower. " * 30
     answer = load(tmp_path / "BertForQuestionAnswering", "cpu").ask("Who built the tower of this town? " * 9, text)
     assert text[answer.start : answer.end] == answer.answer

@@ -33,7 +33,7 @@ def pipeline(kind: str, tokenizer) -> Pipeline:
 
 def rows() -> list[Row]:
     texts = ["A volcano is a vent.", "Glass is old.", "It rains " * 20, ""]
-    return [Row(text, text[::-1], None, str(i), i + 1) for i, text in enumerate(texts)]
+    return [Row(text, text[::-1], None, str(i), f"line {i + 1}") for i, text in enumerate(texts)]
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_a_directory_of_transformers_can_be_used(tokenizer, tmp_path: Path) -> N
         architecture(BertConfig(vocab_size=tokenizer.vocab_size, **shape, **more)).save_pretrained(tmp_path / kind)
         save_tokenizer(tokenizer, tmp_path / kind)
     assert isinstance(load(tmp_path / "qa").ask("Who?", "Ann built it in 1900.").answer, str)
-    row = load(tmp_path / "class").predict([Row("a text", None, None, "x", 1)])[0]
+    row = load(tmp_path / "class").predict([Row("a text", None, None, "x", "line 1")])[0]
     assert row["id"] == "x" and row["label"] in ("bad", "good", "so so")
     assert sum(row["probabilities"].values()) == pytest.approx(1)
 

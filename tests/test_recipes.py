@@ -179,7 +179,7 @@ def test_sts_b_as_glue_has_it(tokenizer, tmp_path):
     path.write_text(tsv(STS_HEADER, ("0", "main", "x", "2012", "1", "none", "none", "One.", "Two.", "5.000")))
     overrides = ["task.header=true", "task.text=sentence1", "task.pair=sentence2", "task.label=score"]
     row = create_task(load_settings("sts-b", overrides).task, tokenizer).read(path)[0]
-    assert row == Row("One.", "Two.", "5.000", "0", 2)
+    assert row == Row("One.", "Two.", "5.000", "0", "line 2")
 
 
 DREAM = [[["M: Tea?", "W: Yes."], [{"question": "Who?", "choice": ["Al", "Bo", "Cy"], "answer": "Bo"}], "5-1"]]
@@ -194,29 +194,29 @@ CHOICES = {
     "swag": (
         "train.csv",
         SWAG_HEADER + '0,lsmdc1,12,"He smiles, she","She stops.",She,gold,goes.,comes.,"runs, fast.",falls.,2\n',
-        ChoiceQuestion("She stops.", "She", ("goes.", "comes.", "runs, fast.", "falls."), 2, "0", 2),
+        ChoiceQuestion("She stops.", "She", ("goes.", "comes.", "runs, fast.", "falls."), 2, "0", "line 2"),
     ),
     "jcommonsenseqa": (
         "train-v1.1.json",
         json_lines(
             {"q_id": 5, "question": "丸いものは？", **{f"choice{i}": w for i, w in enumerate("箱玉板棒紙")}, "label": 1}
         ),
-        ChoiceQuestion(None, "丸いものは？", tuple("箱玉板棒紙"), 1, "5", 1),
+        ChoiceQuestion(None, "丸いものは？", tuple("箱玉板棒紙"), 1, "5", "line 1"),
     ),
     "dream": (
         "train.json",
         json.dumps(DREAM),
-        ChoiceQuestion("M: Tea?\nW: Yes.", "Who?", ("Al", "Bo", "Cy"), 1, "5-1-0", 1),
+        ChoiceQuestion("M: Tea?\nW: Yes.", "Who?", ("Al", "Bo", "Cy"), 1, "5-1-0", "entry 1"),
     ),
     "race": (
         "high.jsonl",
         json_lines(RACE),
-        ChoiceQuestion("A bee.", "Who?", ("w", "x", "y", "z"), 2, "high1.txt-0", 1),
+        ChoiceQuestion("A bee.", "Who?", ("w", "x", "y", "z"), 2, "high1.txt-0", "line 1"),
     ),
     "mctest": (
         "mc500.dev.tsv",
         tsv(("mc.0", "Author: 1", "A bee.\\newlineIt\\tabflew.", *["one: Who?", "w", "x", "y", "z"] * 4)),
-        ChoiceQuestion("A bee.\nIt\tflew.", "Who?", ("w", "x", "y", "z"), 3, "mc.0-0", 1),
+        ChoiceQuestion("A bee.\nIt\tflew.", "Who?", ("w", "x", "y", "z"), 3, "mc.0-0", "line 1"),
     ),
 }
 

@@ -197,10 +197,10 @@ def finetune(
         run([], out)
         print_run(out, as_json)
         return
-    from dokkai.tasks.guessing import guess_recipe
+    from dokkai.training.finetune import guess
     from dokkai.training.several import choose_points, run_several, show_table
 
-    chosen = guess_recipe(train, overrides or ()) if recipe is None else recipe
+    chosen = guess(train, start, overrides or ()) if recipe is None else recipe
     record = run_several(*choose_points(chosen, overrides or (), seeds, grid, dev is not None), out, run)
     print_json(record) if as_json else print(show_table(record))
 

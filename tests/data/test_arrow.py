@@ -7,7 +7,7 @@ from datetime import date
 import datasets
 import pyarrow
 import pytest
-from datasets import ClassLabel, Dataset, Features, List, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from pyarrow import parquet
 
 from dokkai.data.arrow import is_data_set
@@ -43,9 +43,9 @@ def test_parquet(tmp_path):
     day = date(2018, 10, 11)
     parquet.write_table(pyarrow.table({"text": ["a", "b"], "label": [1.5, 2.0], "day": [day, None]}), path)
     table = read_table(path, {})
-    assert (table.unit, table.where(table.records[1])) == ("row", f"{path} row 2")
+    assert table.where(table.records[1]) == f"{path} row 2"
     assert table.records[0].values == {"text": "a", "label": 1.5, "day": day}
-    assert read_rows(path) == [Row("a", None, "1.5", "0", 1), Row("b", None, "2.0", "1", 2)]
+    assert read_rows(path) == [Row("a", None, "1.5", "0", "row 1"), Row("b", None, "2.0", "1", "row 2")]
     with pytest.raises(UserError, match=r"a\.parquet row 2: column 'day' is null; a text or a number is needed"):
         read_rows(path, label="day")
     parquet.write_table(pyarrow.table({"text": ["a"], "label": [day]}), path)
@@ -63,8 +63,8 @@ def test_sentences(tmp_path):
     features = Features({"tokens": List(Value("string")), "ner_tags": List(tags)})
     path = write(tmp_path / "a.parquet", {"tokens": [["EU", "rejects"], ["."]], "ner_tags": [[1, 0], [0]]}, features)
     assert read_sentences(path) == [
-        Sentence(("EU", "rejects"), ("B-ORG", "O"), "0", 1),
-        Sentence((".",), ("O",), "1", 2),
+        Sentence(("EU", "rejects"), ("B-ORG", "O"), "0", "row 1"),
+        Sentence((".",), ("O",), "1", "row 2"),
     ]
 
 
@@ -129,10 +129,32 @@ def test_what_lies_here_comes_first(folder, monkeypatch):
 def test_a_folder(folder):
     table = read_table(f"{folder}[train]", {})
     assert [record.values for record in table.records] == [{"text": "good", "label": 1}, {"text": "bad", "label": 0}]
-    assert read_rows(f"{folder}[test]") == [Row("fine", None, "1", "0", 1)]
+    assert read_rows(f"{folder}[test]") == [Row("fine", None, "1", "0", "row 1")]
     assert len(read_rows(f"{folder}[train[:1]]")) == 1
     (folder / "train.csv").unlink()
     assert len(read_rows(folder)) == 1
+
+
+def test_what_save_to_disk_wrote(tmp_path):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
+    one = Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features)
+    one.save_to_disk(tmp_path / "one")
+    DatasetDict({"train": one, "test": one.select([1])}).save_to_disk(tmp_path / "both")
+    expected = [Row("a", None, "yes", "0", "row 1"), Row("b", None, "no", "1", "row 2")]
+    assert read_rows(tmp_path / "one") == expected == read_rows(f"{tmp_path / 'both'}[train]")
+    assert read_rows(f"{tmp_path / 'both'}[test]") == [Row("b", None, "no", "0", "row 1")]
+    for name, message in [
+        ("both", "both: the data set has the splits train, test; choose one, as in"),
+        ("both[dev]", "both[dev]: 'dev' is not in this data set; it has the splits train, test"),
+        ("one[train]", "one[train]: 'train' is not in this data set; it has no splits; write '"),
+        ("one:mrpc", "one:mrpc: a data set on the disk has neither configuration nor revision; write '"),
+    ]:
+        with pytest.raises(UserError, match=re.escape(message)):
+            read_rows(f"{tmp_path / name}")
+    for file in (tmp_path / "one").glob("*.arrow"):
+        file.write_bytes(b"x")
+    with pytest.raises(UserError, match=r"one: damaged, or not whole \(.+\); save the data set again"):
+        read_rows(tmp_path / "one")
 
 
 def test_mistakes_in_a_folder(folder, tmp_path):
@@ -160,7 +182,7 @@ def test_the_parts_of_a_name_reach_the_library(monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     for name in ("imdb", "glue:mrpc[train]", "owner/name.v1@main", "glue:mrpc@1a2b[train[:10%]]"):
-        assert read_rows(name) == [Row("a", None, "b", "0", 1)]
+        assert read_rows(name) == [Row("a", None, "b", "0", "row 1")]
     assert asked == [
         ("imdb", None, None, None),
         ("glue", "mrpc", None, "train"),

@@ -1,13 +1,14 @@
 """What is said of the examples before a fine-tuning."""
 
-from dokkai.data.checks import check_examples, find_imbalance, find_repeats, show_labels
+from dokkai.data.checks import check_examples, find_few, find_imbalance, find_rare_labels, find_repeats, show_labels
 from dokkai.data.columns import Sentence
+from dokkai.data.label_sets import LabelledText
 from dokkai.data.rows import Row
 from dokkai.data.squad import Question
 
 
 def row(text, label, line, pair=None):
-    return Row(text, pair, label, str(line), line)
+    return Row(text, pair, label, str(line), f"line {line}")
 
 
 def test_labels_in_their_order():
@@ -25,13 +26,32 @@ def test_imbalance_is_said_above_three_to_one():
     assert find_imbalance([]) is None
 
 
+def test_imbalance_of_texts_with_several_labels():
+    sets = [("a", "b"), ("a",), ("b",), ()]
+    assert find_rare_labels(sets, ("a", "b")) is None
+    assert find_rare_labels([*sets, ("a", "c")], ("a", "b", "c")) is None
+    assert find_rare_labels([*sets, ("a", "c"), ("a",)], ("a", "b", "c")) == (
+        "the labels are uneven: 4 of 6 texts have 'a', 1 'c'; look at f1_macro too"
+    )
+    assert "3 of 5 texts have 'a', 0 'z'" in find_rare_labels([*sets, ("a",)], ("a", "b", "z"))
+
+
+def test_few_examples_to_measure_on():
+    assert find_few([]) is None and find_few(range(50)) is None
+    assert find_few(range(49)) == (
+        "only 49 examples to measure on: much of a score, and of the choice of the best weights, is chance; "
+        "give more with --dev, or a larger train.dev_share"
+    )
+
+
 def test_repeats():
     train = [row("a", "x", 2), row("b", "x", 3, pair="c")]
     assert find_repeats(train, [row("b", "x", 2), row("d", "x", 3)]) is None
     assert find_repeats(train, []) is None
     dev = [row("b", "y", 2, pair="c"), row("d", "x", 3), *[row("a", "x", line) for line in range(4, 9)]]
     assert find_repeats(train, dev) == (
-        "6 of 7 examples to measure on are among those to train on too (lines 2, 4, 5, 6, 7, ...); "
+        "6 of 7 examples to measure on are among those to train on too (line 2, line 4, line 5, line 6, line 7, ...); "
+        ""
         "the scores flatter the model"
     )
 
@@ -48,9 +68,16 @@ def test_all_of_it():
     said = check_examples(train, train[:1], ("a", "b"))
     assert [line.split(":")[0] for line in said[:2]] == ["labels, in the order of the logits", "the classes are uneven"]
     assert said[2].startswith("1 of 1 examples to measure on")
+    assert said[3].startswith("only 1 examples to measure on")
+    train = [LabelledText(str(n), None, ("a",) if n else (), str(n), f"line {n}") for n in range(9)]
+    assert check_examples(train, [], ("a", "b"))[1].startswith("the labels are uneven")
+    assert check_examples([row("x", "2.5", 1)] * 9 + [row("y", "3", 2)], [], ()) == []  # numbers are no classes
 
 
 def test_examples_without_a_label_that_is_a_text():
-    sentences = [Sentence((word,), ("O",), word, 1) for word in "abcd"]
-    assert check_examples(sentences, sentences[:1], ()) == [find_repeats(sentences, sentences[:1])]
+    sentences = [Sentence((word,), ("O",), word, "line 1") for word in "abcd"]
+    assert check_examples(sentences, sentences[:1], ()) == [
+        find_repeats(sentences, sentences[:1]),
+        find_few(sentences[:1]),
+    ]
     assert check_examples(sentences, [], ()) == []

@@ -19,8 +19,8 @@ def test_columns_of_a_table(tmp_path):
     content = "q,a,b,c,right\nWho?,x,y,z,2\nWhat?,u,v,w,0\n"
     found = read(tmp_path / "q.csv", content, question="q", choices=["a", "b", "c"], label="right")
     assert found == [
-        ChoiceQuestion(None, "Who?", ("x", "y", "z"), 2, "0", 2),
-        ChoiceQuestion(None, "What?", ("u", "v", "w"), 0, "1", 3),
+        ChoiceQuestion(None, "Who?", ("x", "y", "z"), 2, "0", "line 2"),
+        ChoiceQuestion(None, "What?", ("u", "v", "w"), 0, "1", "line 3"),
     ]
 
 
@@ -31,12 +31,12 @@ def test_lists_of_any_length(tmp_path):
     ]
     path = tmp_path / "q.jsonl"
     found = read(path, "\n".join(map(json.dumps, lines)), context="text", label_is="letter", id="id")
-    assert found[0] == ChoiceQuestion("A.", "Who?", ("x", "y"), 1, "7", 1)
+    assert found[0] == ChoiceQuestion("A.", "Who?", ("x", "y"), 1, "7", "line 1")
     assert [len(item.choices) for item in found] == [2, 3]
 
 
 def test_labels_as_the_files_write_them():
-    question = ChoiceQuestion(None, "Who?", ("x", "y"), 1, "0", 1)
+    question = ChoiceQuestion(None, "Who?", ("x", "y"), 1, "0", "line 1")
     for label_is, shown in (("number", 1), ("letter", "B"), ("text", "y")):
         assert shown_label(question, 1, MultipleChoiceSettings(question="q", label_is=label_is)) == shown
 
@@ -61,8 +61,13 @@ DREAM_SETTINGS = {
 
 def test_dream(tmp_path):
     found = read(tmp_path / "dev.json", DREAM, **DREAM_SETTINGS)
-    assert found[0] == ChoiceQuestion("M: How long?\nW: Ten years.", "Who?", ("a man", "a woman"), 1, "4-1-0", 1)
-    assert [(item.id, item.question, item.line) for item in found[1:]] == [("4-2-0", "A?", 2), ("4-2-1", "B?", 2)]
+    assert found[0] == ChoiceQuestion(
+        "M: How long?\nW: Ten years.", "Who?", ("a man", "a woman"), 1, "4-1-0", "entry 1"
+    )
+    assert [(item.id, item.question, item.place) for item in found[1:]] == [
+        ("4-2-0", "A?", "entry 2"),
+        ("4-2-1", "B?", "entry 2"),
+    ]
     with pytest.raises(UserError, match=r"dev\.json entry 2: not in DREAM's layout; \[turns"):
         read(tmp_path / "dev.json", [DREAM[0], {"dialogue": "x"}], **DREAM_SETTINGS)
     with pytest.raises(UserError, match=r"dev\.json: not JSON \(line 1"):
@@ -93,8 +98,14 @@ def test_race_is_a_folder_of_files(tmp_path):
     (tmp_path / "high" / "1.txt").write_text(json.dumps(RACE))
     (tmp_path / "high" / "2.txt").write_text(json.dumps(RACE | {"id": "high2.txt"}))
     found = read(tmp_path, None, **RACE_SETTINGS)
-    assert found[1] == ChoiceQuestion("A bee.", "What?", ("u", "v", "s", "t"), 3, "high1.txt-1", 1)
+    assert found[1] == ChoiceQuestion("A bee.", "What?", ("u", "v", "s", "t"), 3, "high1.txt-1", "file high/1.txt")
     assert [item.id for item in found] == ["high1.txt-0", "high1.txt-1", "high2.txt-0", "high2.txt-1"]
+    (tmp_path / "high" / "2.txt").write_text(json.dumps(RACE | {"answers": ["A", "E"]}))
+    with pytest.raises(UserError, match=r"file high/2\.txt: the label \(column 'answer'\) is 'E', not a letter from A"):
+        read(tmp_path, None, **RACE_SETTINGS)
+    (tmp_path / "high" / "2.txt").write_text("{}")
+    with pytest.raises(UserError, match=r"file high/2\.txt: not in RACE's layout"):
+        read(tmp_path, None, **RACE_SETTINGS)
 
 
 def test_race_in_one_file(tmp_path):
@@ -119,7 +130,7 @@ def test_mctest_has_its_answers_beside(tmp_path):
         "mc.0\tAuthor: 1\tA bee.\\newlineIt flew.\t" + "\t".join(questions) + "\n",
         **MCTEST_SETTINGS,
     )
-    assert found[1] == ChoiceQuestion("A bee.\nIt flew.", "Who1?", ("a1", "b1", "c1", "d1"), 1, "mc.0-1", 1)
+    assert found[1] == ChoiceQuestion("A bee.\nIt flew.", "Who1?", ("a1", "b1", "c1", "d1"), 1, "mc.0-1", "line 1")
     assert [item.label for item in found] == [0, 1, 2, 3]
     with pytest.raises(UserError, match=r"mc\.tsv line 1: 3 fields and 4 answers; a story with 4 questions"):
         read(tmp_path / "mc.tsv", "mc.0\tAuthor: 1\tA bee.\n", **MCTEST_SETTINGS)

@@ -37,9 +37,9 @@ Peter NNP  I-NP B-PER
 
 def test_four_columns_and_documents(write):
     assert read_sentences(write("a.iob2", CONLL)) == [
-        Sentence(("EU", "rejects"), ("B-ORG", "O"), "0", 3, 0),
-        Sentence(("Peter",), ("B-PER",), "1", 8, 1),
-        Sentence((".",), ("O",), "2", 10, 2),
+        Sentence(("EU", "rejects"), ("B-ORG", "O"), "0", "line 3", 0, 3),
+        Sentence(("Peter",), ("B-PER",), "1", "line 8", 1, 8),
+        Sentence((".",), ("O",), "2", "line 10", 2, 10),
     ]
 
 
@@ -60,7 +60,9 @@ def test_columns_by_number(write):
 
 
 def test_words_without_tags(write):
-    assert read_sentences(write("a", "EU\nrejects\n"), has_tags=False) == [Sentence(("EU", "rejects"), None, "0", 1)]
+    assert read_sentences(write("a", "EU\nrejects\n"), has_tags=False) == [
+        Sentence(("EU", "rejects"), None, "0", "line 1", line=1)
+    ]
 
 
 @pytest.mark.parametrize("name", ["a.bio", "a.tsv"])
@@ -75,7 +77,7 @@ def test_only_blanks_part_fields(write):
 
 
 def test_compressed_and_standard_input(write, monkeypatch):
-    expected = [Sentence(("a",), ("O",), "0", 1)]
+    expected = [Sentence(("a",), ("O",), "0", "line 1", line=1)]
     assert read_sentences(write("a.bio.xz", lzma.compress(b"a O\n"))) == expected
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"a O\n")))
     assert read_sentences("-") == expected
@@ -85,11 +87,14 @@ def test_lists_in_records(write):
     records = [{"tokens": ["EU", "2"], "tags": ["B-ORG", "O"], "k": "x"}, {"tokens": ["b"], "tags": [0], "k": "y"}]
     lines = write("a.jsonl", "".join(json.dumps(record) + "\n\n" for record in records))
     assert read_sentences(lines) == [
-        Sentence(("EU", "2"), ("B-ORG", "O"), "0", 1),
-        Sentence(("b",), ("0",), "1", 3),
+        Sentence(("EU", "2"), ("B-ORG", "O"), "0", "line 1"),
+        Sentence(("b",), ("0",), "1", "line 3"),
     ]
     whole = write("a.json", json.dumps(records))
-    assert [(sentence.id, sentence.line) for sentence in read_sentences(whole, id="k")] == [("x", 1), ("y", 2)]
+    assert [(sentence.id, sentence.place) for sentence in read_sentences(whole, id="k")] == [
+        ("x", "entry 1"),
+        ("y", "entry 2"),
+    ]
 
 
 def test_names_of_the_columns_of_records(write):

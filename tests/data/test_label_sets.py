@@ -18,9 +18,9 @@ def read(tmp_path, content, name="rows.csv", **settings):
 def test_a_text_with_separators(tmp_path):
     found = read(tmp_path, 'text,labels\none,"b, a,b"\ntwo,\nthree,a\n')
     assert found == [
-        LabelledText("one", None, ("b", "a"), "0", 2),
-        LabelledText("two", None, (), "1", 3),
-        LabelledText("three", None, ("a",), "2", 4),
+        LabelledText("one", None, ("b", "a"), "0", "line 2"),
+        LabelledText("two", None, (), "1", "line 3"),
+        LabelledText("three", None, ("a",), "2", "line 4"),
     ]
     (row,) = read(
         tmp_path,
@@ -32,7 +32,7 @@ def test_a_text_with_separators(tmp_path):
         id="key",
         label_separator="|",
     )
-    assert row == LabelledText("one", "two", ("new york", "x"), "7", 2)
+    assert row == LabelledText("one", "two", ("new york", "x"), "7", "line 2")
 
 
 def test_a_list(tmp_path):
@@ -58,7 +58,7 @@ def test_mistakes(tmp_path):
         read(tmp_path, '{"text": "one", "labels": [["x"]]}', "rows.jsonl")
     with pytest.raises(UserError, match=r"rows\.jsonl line 1: no column 'labels'; there is: text, label"):
         read(tmp_path, '{"text": "one", "label": "x"}', "rows.jsonl")
-    with pytest.raises(UserError, match=r"rows\.csv: no column 'bad'"):
+    with pytest.raises(UserError, match=r"rows\.csv line 1: no column 'bad'"):
         read(tmp_path, "text,good\none,1\n", label_columns=["bad"])
     with pytest.raises(UserError, match="column 'id': the id '1' occurs 2 times"):
         read(tmp_path, "text,labels,id\none,x,1\ntwo,y,1\n", id="id")

@@ -27,35 +27,35 @@ def write(tmp_path):
 def test_csv_with_quotes_and_lines_within_a_field(write):
     path = write("a.csv", '\ufefflabel,text\r\nyes,"one, ""two""\nthree"\r\n\r\nno,四\r\n')
     assert read_rows(path) == [
-        Row('one, "two"\nthree', None, "yes", "0", 2),
-        Row("四", None, "no", "1", 5),
+        Row('one, "two"\nthree', None, "yes", "0", "line 2"),
+        Row("四", None, "no", "1", "line 5"),
     ]
 
 
 def test_tsv_knows_no_quotes(write):
     path = write("a.tsv", 'index\ts1\ts2\tlabel\n7\t"open\tsecond\u2028part\t1\n9\tx\ty\t0\n')
     assert read_rows(path, text="s1", pair="s2", id="index") == [
-        Row('"open', "second\u2028part", "1", "7", 2),
-        Row("x", "y", "0", "9", 3),
+        Row('"open', "second\u2028part", "1", "7", "line 2"),
+        Row("x", "y", "0", "9", "line 3"),
     ]
 
 
 def test_columns_by_number_without_header(write):
     path = write("cola.tsv", "gj04\t1\t\tA sentence.\ncj99\t0\t*\tSentence a.\n")
     assert read_rows(path, text="3", label="1") == [
-        Row("A sentence.", None, "1", "0", 1),
-        Row("Sentence a.", None, "0", "1", 2),
+        Row("A sentence.", None, "1", "0", "line 1"),
+        Row("Sentence a.", None, "0", "1", "line 2"),
     ]
 
 
 def test_numbers_may_be_names_of_a_header(write):
     path = write("a.csv", "1,0\nfirst,second\n")
-    assert read_rows(path, text="0", label=None, header=True) == [Row("second", None, None, "0", 2)]
+    assert read_rows(path, text="0", label=None, header=True) == [Row("second", None, None, "0", "line 2")]
 
 
 def test_unlabelled(write):
     path = write("a.tsv", "text\nalone\n")
-    assert read_rows(path, label=None) == [Row("alone", None, None, "0", 2)]
+    assert read_rows(path, label=None) == [Row("alone", None, None, "0", "line 2")]
 
 
 def test_rows_of_different_length(write):
@@ -84,27 +84,36 @@ def test_json_lines(write, name):
         name, '{"text": "a\\nb", "label": 2}\n\n{"label": 0.0, "text": "c", "more": []}\n{"text": 7, "label": true}\n'
     )
     assert read_rows(path) == [
-        Row("a\nb", None, "2", "0", 1),
-        Row("c", None, "0.0", "1", 3),
-        Row("7", None, "true", "2", 4),
+        Row("a\nb", None, "2", "0", "line 1"),
+        Row("c", None, "0.0", "1", "line 3"),
+        Row("7", None, "true", "2", "line 4"),
     ]
+
+
+def test_semicolons(write):
+    path = write("a.csv", 'text;label\n"one; two";yes\nthree, four;no\n')
+    assert read_rows(path) == [
+        Row("one; two", None, "yes", "0", "line 2"),
+        Row("three, four", None, "no", "1", "line 3"),
+    ]
+    assert read_rows(write("b.csv", "one; two\nthree\n"), text="0", label=None)[0].text == "one; two"
 
 
 def test_json_list(write):
     path = write("a.json", ' [{"text": "a",\n"label": "x", "q": 10}, {"text": "b", "label": "y", "q": 11}]')
-    assert read_rows(path, id="q") == [Row("a", None, "x", "10", 1), Row("b", None, "y", "11", 2)]
+    assert read_rows(path, id="q") == [Row("a", None, "x", "10", "entry 1"), Row("b", None, "y", "11", "entry 2")]
 
 
 def test_compressed(write):
     content = b"text,label\na,b\n"
-    rows = [Row("a", None, "b", "0", 2)]
+    rows = [Row("a", None, "b", "0", "line 2")]
     assert read_rows(write("a.csv.gz", gzip.compress(content))) == rows
     assert read_rows(write("a.CSV.xz", lzma.compress(content))) == rows
 
 
 def test_standard_input(monkeypatch):
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b'{"text": "a", "label": "b"}\n')))
-    assert read_rows("-", format="jsonl") == [Row("a", None, "b", "0", 1)]
+    assert read_rows("-", format="jsonl") == [Row("a", None, "b", "0", "line 1")]
 
 
 def test_long_fields_and_the_limit_is_put_back(write):
@@ -117,9 +126,9 @@ def test_long_fields_and_the_limit_is_put_back(write):
 @pytest.mark.parametrize(
     ("name", "content", "settings", "message"),
     [
-        ("a.csv", "txt,label\na,b\n", {}, "a.csv: no column 'text'; there is: txt, label; did you mean 'txt'?"),
-        ("a.csv", "first,label\na,b\n", {}, "a.csv: no column 'text'; there is: first, label"),
-        ("a.tsv", "text\na\n", {}, "a.tsv: no column 'label'; there is: text"),
+        ("a.csv", "txt,label\na,b\n", {}, "a.csv line 1: no column 'text'; there is: txt, label; did you mean 'txt'?"),
+        ("a.csv", "first,label\na,b\n", {}, "a.csv line 1: no column 'text'; there is: first, label"),
+        ("a.tsv", "text\na\n", {}, "a.tsv line 1: no column 'label'; there is: text"),
         ("a.tsv", "a\tb\n", {"text": "2", "label": "0"}, "no column '2'; there is: 0, 1; columns are numbered from 0"),
         ("a.tsv", f"{'a' * 31}\tb\n", {}, f"there is: {'a' * 30}..., b"),
         ("a.csv", ",".join("abcdefghijklmnopqrstu"), {}, "r, s, t, ..."),
@@ -129,7 +138,7 @@ def test_long_fields_and_the_limit_is_put_back(write):
             {},
             "a.jsonl line 1: no column 'label'; there is: text, labl; did you mean",
         ),
-        ("a.csv", "text,text,label\na,b,c\n", {}, "a.csv: 2 columns are called 'text'; rename all but one"),
+        ("a.csv", "text,text,label\na,b,c\n", {}, "a.csv line 1: 2 columns are called 'text'; rename all but one"),
         (
             "a.csv",
             'text,label\n"a\nb",c\nd\n',

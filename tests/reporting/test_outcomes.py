@@ -23,7 +23,7 @@ from dokkai.tasks.token_classification import tagged_text
 
 def test_classes(tokenizer):
     task = create_task(ClassificationSettings(pair="pair"), tokenizer, ("no", "yes"))
-    examples = [Row("a", "b", label, str(i), i) for i, label in enumerate(["yes", "yes", "yes", "no"])]
+    examples = [Row("a", "b", label, str(i), f"line {i}") for i, label in enumerate(["yes", "yes", "yes", "no"])]
     guesses = [("yes", 0.9), ("no", 0.6), ("no", 0.8), ("yes", 0.7)]
     predictions = [
         {"id": str(i), "text": "a", "pair": "b", "label": label, "probability": value,
@@ -46,7 +46,7 @@ def test_classes(tokenizer):
 def test_many_classes_are_a_table(tokenizer):
     labels = tuple(f"label{i:02}" for i in range(30))
     task = create_task(ClassificationSettings(), tokenizer, labels)
-    examples = [Row("x", None, labels[i % 30], str(i), i) for i in range(60)]
+    examples = [Row("x", None, labels[i % 30], str(i), f"line {i}") for i in range(60)]
     guesses = ["label05" if i % 30 in (3, 4) else labels[i % 30] for i in range(60)]
     even = dict.fromkeys(labels, 1 / 30)
     predictions = [
@@ -60,7 +60,9 @@ def test_many_classes_are_a_table(tokenizer):
 
 def test_sets_of_labels(tokenizer):
     task = create_task(MultiLabelSettings(), tokenizer, ("a", "b"))
-    examples = [LabelledText("x", None, labels, str(i), i) for i, labels in enumerate([("a",), (), ("a", "b")])]
+    examples = [
+        LabelledText("x", None, labels, str(i), f"line {i}") for i, labels in enumerate([("a",), (), ("a", "b")])
+    ]
     values = [(["a"], 0.9, 0.1), (["a"], 0.7, 0.3), (["a"], 0.8, 0.05)]
     predictions = [
         {"id": str(i), "text": "x", "labels": labels, "probabilities": {"a": a, "b": b}}
@@ -76,7 +78,7 @@ def test_sets_of_labels(tokenizer):
 
 def test_numbers(tokenizer):
     task = create_task(RegressionSettings(), tokenizer)
-    examples = [Row("x", None, str(value), str(value), value) for value in (1, 2, 3)]
+    examples = [Row("x", None, str(value), str(value), f"line {value}") for value in (1, 2, 3)]
     predictions = [{"id": str(i), "text": "x", "value": value} for i, value in ((1, 1.5), (2, 0.0), (3, 3.0))]
     found = describe(task, examples, predictions, "dev")
     assert [(item.id, item.gold, item.predicted) for item in found.mistakes][:2] == [("2", "2", "0"), ("1", "1", "1.5")]
@@ -86,7 +88,7 @@ def test_numbers(tokenizer):
 
 def test_choices(tokenizer):
     task = create_task(MultipleChoiceSettings(question="question"), tokenizer)
-    examples = [ChoiceQuestion(None, "Why?", ("red", "green", "blue"), 1, "q", 1)]
+    examples = [ChoiceQuestion(None, "Why?", ("red", "green", "blue"), 1, "q", "line 1")]
     predictions = [{"id": "q", "question": "Why?", "label": 2, "probability": 0.5, "probabilities": [0.3, 0.2, 0.5]}]
     (mistake,) = describe(task, examples, predictions, "dev").mistakes
     assert (mistake.gold, mistake.predicted, mistake.probability) == ("green", "blue", 0.5)
@@ -97,7 +99,7 @@ def test_tags(tokenizer):
     labels = ("O", "B-PER", "I-PER", "B-LOC")
     task = create_task(TokenClassificationSettings(), tokenizer, labels)
     words, gold = ("John", "Smeaton", "left", "Plymouth"), ("B-PER", "I-PER", "O", "B-LOC")
-    examples = [tagged_text(Sentence(words, gold, name, 1)) for name in ("whole", "cut")]
+    examples = [tagged_text(Sentence(words, gold, name, "line 1")) for name in ("whole", "cut")]
     guesses = [gold, ("B-PER", "O", "O", "B-LOC")]
     predictions = [
         {"id": example.id, "text": example.text, "tags": list(tags), "probabilities": [0.9, 0.7, 0.8, 0.6]}
@@ -116,7 +118,7 @@ def test_tags(tokenizer):
 
 def test_tags_that_mark_no_entities(tokenizer):
     task = create_task(TokenClassificationSettings(metric="accuracy"), tokenizer, ("NOUN", "VERB"))
-    example = tagged_text(Sentence(("cats", "sleep"), ("NOUN", "VERB"), "s", 1))
+    example = tagged_text(Sentence(("cats", "sleep"), ("NOUN", "VERB"), "s", "line 1"))
     prediction = {"id": "s", "text": "cats sleep", "tags": ["NOUN", "NOUN"], "probabilities": [0.9, 0.6]}
     found = describe(task, [example], [prediction], "dev")
     assert found.parts[0].rows == [["NOUN", "0.500", "1.000", "0.667", "1"], ["VERB", "0.000", "0.000", "0.000", "1"]]

@@ -94,7 +94,7 @@ def prediction(id, text, label, **probabilities):
 def classes(tokenizer, rows, labels=("no", "yes")):
     """What is shown of ``(text, label, prediction)`` and the probability of the prediction."""
     task = create_task(ClassificationSettings(), tokenizer, labels)
-    examples = [Row(text, None, label, str(i), i) for i, (text, label, _, _) in enumerate(rows)]
+    examples = [Row(text, None, label, str(i), f"line {i}") for i, (text, label, _, _) in enumerate(rows)]
     predictions = []
     for i, (text, _, guess, value) in enumerate(rows):
         rest = (1 - value) / (len(labels) - 1)
@@ -135,6 +135,23 @@ def test_the_page_says_it_all(run, tokenizer):
     places = [page.text.index(words) for words in ("odd <script>", "not bad", "task.max_length", "with their default")]
     assert places == sorted(places) and places[-1] < page.text.index("train.beta1")
     assert page.tags.count("svg") == 4  # confidence, loss, accuracy, f1_macro
+
+
+def test_a_temperature_that_was_left_out(run):
+    left_out = RECORD["calibration"] | {"ece_after": 0.3, "left_out": "the calibration error rises"}
+    write_report(run, RECORD | {"calibration": left_out})
+    page = check_alone((run / "report.html").read_text(encoding="utf-8"))
+    assert (
+        "Probabilities are as the model gives them, calibration error 21.0%: a temperature of 1.5 fitted to 4 "
+        "examples, with 30.0%, was left out, because the calibration error rises." in page.text
+    )
+
+
+def test_parts_of_a_metric_come_behind_it(tmp_path):
+    names = ("HasAns_f1", "HasAns_total", "exact", "f1", "total")
+    line = {"step": 1, "loss": 1.0} | {f"heldout/{name}": 1.0 for name in names}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line), encoding="utf-8")
+    assert [chart.title for chart in draw_panels(read_curves(tmp_path), "f1")] == ["loss", "f1", "exact", "HasAns_f1"]
 
 
 def test_many_mistakes_are_counted(tokenizer, run):

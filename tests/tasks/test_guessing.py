@@ -106,6 +106,12 @@ GUESSES = {
         {"kind": "multi-label", "text": "text", "label": "tags", "label_separator": "|"},
         "column 'tags' holds labels with '|' between them",
     ),
+    "labels with separators, or none": (
+        "a.csv",
+        table("text,tags", "a,x|y", "b,x", "c,y", "d,"),
+        {"kind": "multi-label", "text": "text", "label": "tags", "label_separator": "|"},
+        "column 'tags' holds labels with '|' between them",
+    ),
     "a comma within a name is no separator": (
         "a.csv",
         table("text,label", 'a,"Paris, Texas"', 'b,"Rome, Ohio"'),
@@ -117,6 +123,18 @@ GUESSES = {
         table("id,comment_text,toxic,insult", "7,You!,1,1", "8,Hello,0,0", "9,Oh,1,0"),
         {"kind": "multi-label", "text": "comment_text", "label_columns": ["toxic", "insult"]},
         "columns 'toxic', 'insult' hold 0 or 1",
+    ),
+    "columns of 0 and 1, one with the name of a label": (
+        "a.csv",
+        table("text,price,quality", "a,1,1", "b,0,0", "c,1,0"),
+        {"kind": "multi-label", "text": "text", "label_columns": ["price", "quality"]},
+        "columns 'price', 'quality' hold 0 or 1",
+    ),
+    "a label beside another column of 0 and 1": (
+        "a.csv",
+        table("text,seen,label", "a,1,1", "b,0,0", "c,1,0"),
+        {"kind": "classification", "text": "text", "label": "label"},
+        "column 'label' holds 2 different values",
     ),
     "columns of choices": (
         "a.json",
@@ -210,7 +228,7 @@ GUESSES = {
 @pytest.mark.parametrize("name", GUESSES)
 def test_guesses(name, write):
     file, content, expected, reason = GUESSES[name]
-    found = guess_task(write(file, content), {})
+    found = guess_task(write(file, content), {})[0]
     assert found.task == expected
     assert reason in found.reason
     assert parse_settings({"task": found.task}, name).task.kind == expected["kind"]
@@ -232,7 +250,7 @@ def test_guesses(name, write):
 )
 def test_what_is_given_stays(names, given, expected, write):
     path = write("a.csv", table(names, "one text,other text,1", "more text,another text,2"))
-    assert guess_task(path, given).task == expected
+    assert guess_task(path, given)[0].task == expected
 
 
 def test_a_recipe_is_made_and_said(write, capsys):
@@ -240,14 +258,21 @@ def test_a_recipe_is_made_and_said(write, capsys):
     recipe = guess_recipe(path, ["task.label=stars", "train.epochs=1"])
     assert capsys.readouterr().err.rstrip() == (
         f"no recipe: a guess is made from {path}, where column 'stars' holds 2 different values: "
-        "task.kind=classification task.text=text task.label=stars"
+        "task.kind=classification task.text=text task.label=stars "
+        "train.batch_size=32 train.learning_rate=5e-05"
     )
-    guess_recipe(path, ["task.label=stars"])
+    guess_recipe(path, ["task.label=stars", "train.epochs=1"])
     assert capsys.readouterr().err == ""
     settings = load_settings(recipe, ["task.label=stars", "train.epochs=1"])
     assert (settings.task.kind, settings.task.text, settings.task.label) == ("classification", "text", "stars")
     assert (settings.train.epochs, settings.train.learning_rate, settings.train.dev_share) == (1, 5e-5, 0.1)
-    assert recipe["train"]["epochs"] == 3
+    assert recipe["train"]["epochs"] == 20  # of 12 examples
+
+
+@pytest.mark.parametrize(("number", "epochs"), [(320, 20), (640, 10), (1000, 7), (3000, 3)])
+def test_few_examples_are_shown_more_often(write, number, epochs):
+    path = write("a.csv", table("text,label", "good,yes", "bad,no", times=number // 2))
+    assert guess_recipe(path)["train"]["epochs"] == epochs
 
 
 @pytest.mark.parametrize(
@@ -352,4 +377,4 @@ def test_standard_input_is_no_file_to_guess_from():
     ],
 )
 def test_development_data(data, name, expected):
-    assert guess_task(data / name, {}).task == expected
+    assert guess_task(data / name, {})[0].task == expected

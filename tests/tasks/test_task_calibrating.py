@@ -1,5 +1,6 @@
 """A temperature is fitted to a task's own predictions, and is then part of the task; what is predicted stays."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,10 @@ import torch
 from tiny_tasks import LABELS, build, label_sets, predict, tiny_model
 
 from dokkai.data.label_sets import LabelledText
+from dokkai.data.rows import Row
 from dokkai.errors import UserError
 from dokkai.evaluation.calibration import temper
-from dokkai.settings import MultiLabelSettings
+from dokkai.settings import ClassificationSettings, MultiLabelSettings
 from dokkai.tasks import create_task
 from dokkai.tasks.calibrating import calibrate, can_calibrate
 
@@ -71,7 +73,34 @@ def test_fitted_twice_is_fitted_once(case):
 def test_the_line_says_before_and_after(case):
     task, examples, model = case
     line = str(calibrate(task, examples, predict(task, model, examples))[2])
-    assert line.startswith("temperature ") and "fitted to 8 examples: calibration error (ECE) " in line
+    assert re.fullmatch(
+        r"temperature \S+ fitted to 8 examples: log loss \S+ before, \S+ after; "
+        r"calibration error \(ECE\) \S+ before, \S+ after",
+        line,
+    )
+
+
+def decided(tokenizer, number, right):
+    """The calibration of ``number`` predictions with a probability of 0.9, so many of them right."""
+    task = create_task(ClassificationSettings(), tokenizer, ("no", "yes"))
+    examples = [Row("x", None, "yes" if n < right else "no", str(n), f"line {n}") for n in range(number)]
+    given = {"label": "yes", "probability": 0.9, "probabilities": {"no": 0.1, "yes": 0.9}}
+    return calibrate(task, examples, [given] * number)[2]
+
+
+def test_a_gain_that_may_be_chance_is_an_objection(tokenizer):
+    assert decided(tokenizer, 10, 8).objection == "on so few examples the gain may be chance"
+    found = decided(tokenizer, 200, 160)
+    assert found.objection is None
+    assert (found.loss_before, found.loss_after) == pytest.approx(
+        (-0.8 * np.log(0.9) - 0.2 * np.log(0.1), -0.8 * np.log(0.8) - 0.2 * np.log(0.2)), abs=1e-5
+    )
+    assert (found.ece_before, found.ece_after) == pytest.approx((0.1, 0), abs=1e-3)
+
+
+def test_a_calibration_error_that_rises_is_an_objection(tokenizer):
+    found = replace(decided(tokenizer, 200, 160), ece_after=0.2)
+    assert found.objection == "the calibration error rises"
 
 
 def test_losses_know_no_temperature(case):
@@ -92,7 +121,7 @@ def test_all_right(tokenizer, prepared, examples):
         for row in case.examples
     ]
     task, same, found = calibrate(case.task, case.examples, predictions)
-    assert str(found) == "temperature 1: nothing to fit, all 8 examples are right"
+    assert str(found) == "temperature 1: nothing to fit, all 8 examples are right" and found.objection is None
     assert task.settings.temperature == 1
     assert found.ece_before == pytest.approx(0.4) == found.ece_after
     assert [item["label"] for item in same] == [row.label for row in case.examples]

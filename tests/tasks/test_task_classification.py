@@ -25,7 +25,7 @@ def test_read(tokenizer, examples):
 
 
 def test_features(tokenizer):
-    row = Row("a bee", "the tree", "plant", "7", 1)
+    row = Row("a bee", "the tree", "plant", "7", "line 1")
     single = create(tokenizer).encode([row], training=True)[0]
     assert tokenizer.decode(single.input_ids, skip_special_tokens=False) == "[CLS] a bee [SEP]"
     assert not single.token_type_ids.any()
@@ -39,7 +39,9 @@ def test_features(tokenizer):
 
 def test_long_texts_are_cut_and_counted(tokenizer, capsys):
     task = create(tokenizer, max_length=8)
-    features = task.encode([Row("bee " * 50, None, "plant", "0", 1), Row("bee", None, "plant", "1", 2)], training=True)
+    features = task.encode(
+        [Row("bee " * 50, None, "plant", "0", "line 1"), Row("bee", None, "plant", "1", "line 2")], training=True
+    )
     assert len(features[0].input_ids) == 8
     assert features[0].input_ids[-1] == tokenizer.sep_id
     assert "1 of 2 examples are cut to 8 tokens" in capsys.readouterr().err
@@ -47,8 +49,8 @@ def test_long_texts_are_cut_and_counted(tokenizer, capsys):
 
 def test_parse(tokenizer):
     task = create(tokenizer, text="sentence", pair="other", id="key")
-    assert task.parse({"sentence": "x", "other": "y", "key": 5}, 0) == Row("x", "y", None, "5", 1)
-    assert create(tokenizer).parse({"text": "x"}, 3) == Row("x", None, None, "3", 4)
+    assert task.parse({"sentence": "x", "other": "y", "key": 5}, 0) == Row("x", "y", None, "5", "line 1")
+    assert create(tokenizer).parse({"text": "x"}, 3) == Row("x", None, None, "3", "line 4")
 
 
 def test_predictions(tokenizer):
@@ -97,7 +99,7 @@ def test_errors(tokenizer, tmp_path):
         create(tokenizer, pair="pair").parse({"text": "x", "label": "y"}, 3)
     with pytest.raises(UserError, match="line 1: no text under 'text'; found: nothing"):
         create(tokenizer).parse({}, 0)
-    unlabelled = [Row("x", None, None, "0", 1)]
+    unlabelled = [Row("x", None, None, "0", "line 1")]
     with pytest.raises(UserError, match="rows without labels to train on; each needs one"):
         create(tokenizer).encode(unlabelled, training=True)
     with pytest.raises(UserError, match="the examples have no labels, so there is nothing to compare with"):

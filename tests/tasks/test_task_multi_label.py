@@ -45,7 +45,7 @@ def test_predictions(tokenizer):
 
 
 def test_errors(tokenizer):
-    unlabelled = [LabelledText("x", None, None, "0", 1)]
+    unlabelled = [LabelledText("x", None, None, "0", "line 1")]
     with pytest.raises(UserError, match="rows without labels to train on; each needs them, or an empty field for none"):
         create(tokenizer).encode(unlabelled, training=True)
     with pytest.raises(UserError, match="the examples have no labels, so there is nothing to compare with"):

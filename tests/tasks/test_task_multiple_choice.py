@@ -27,7 +27,7 @@ def create(tokenizer, **settings):
 )
 def test_sequences(tokenizer, context, question, expected):
     task = create(tokenizer)
-    (feature,) = task.encode([ChoiceQuestion(context, question, ("fir", "a stone"), 0, "0", 1)], training=True)
+    (feature,) = task.encode([ChoiceQuestion(context, question, ("fir", "a stone"), 0, "0", "line 1")], training=True)
     assert tokenizer.decode(feature.choices[1].input_ids, skip_special_tokens=False) == expected
     assert feature.input_ids == feature.choices[1].input_ids  # the longer one
     assert feature.token_type_ids == feature.choices[1].token_type_ids
@@ -35,7 +35,7 @@ def test_sequences(tokenizer, context, question, expected):
 
 
 def test_long_contexts_are_cut_and_counted(tokenizer, capsys):
-    examples = [ChoiceQuestion("bee " * n, "what", ("fir", "stone"), 0, str(n), 1) for n in (50, 2)]
+    examples = [ChoiceQuestion("bee " * n, "what", ("fir", "stone"), 0, str(n), "line 1") for n in (50, 2)]
     (long, _) = create(tokenizer, context="text", max_length=16).encode(examples, training=True)
     assert [len(choice.input_ids) for choice in long.choices] == [16, 16]
     assert "stone" in tokenizer.decode(long.choices[1].input_ids)
@@ -67,7 +67,9 @@ def test_a_batch_of_several_sizes(tokenizer):
 def test_the_choices_of_a_question_stay_together(tokenizer):
     """In micro-batches by tokens, in which every choice counts; all questions once in an epoch."""
     task = create(tokenizer, context="text")
-    examples = [ChoiceQuestion("a " * (1 + 3 * i % 60), "b", ("c",) * (2 + i % 4), 0, str(i), i) for i in range(40)]
+    examples = [
+        ChoiceQuestion("a " * (1 + 3 * i % 60), "b", ("c",) * (2 + i % 4), 0, str(i), f"line {i}") for i in range(40)
+    ]
     features = task.encode(examples, training=True)
     batches = FeatureBatches(task, features, TrainSettings(batch_size=20, epochs=1, micro_batch_tokens=600))
     assert len(batches) == 2
@@ -83,7 +85,8 @@ def test_predictions_do_not_depend_on_the_batch(tokenizer):
     """Over several forward passes, where questions are read by length."""
     task = create(tokenizer, context="text", max_length=200)
     examples = [
-        ChoiceQuestion("a " * (i * 13 % 180), "b", tuple("cdefg"[: 2 + i % 4]), 0, str(i), i) for i in range(24)
+        ChoiceQuestion("a " * (i * 13 % 180), "b", tuple("cdefg"[: 2 + i % 4]), 0, str(i), f"line {i}")
+        for i in range(24)
     ]
     pipeline = Pipeline(tiny_model(task, tokenizer.vocab_size), tokenizer, task, torch.device("cpu"), "fp32")
     together = pipeline.predict(examples)
@@ -94,14 +97,14 @@ def test_predictions_do_not_depend_on_the_batch(tokenizer):
 def test_parse(tokenizer):
     task = create(tokenizer, context="sent1", question="sent2", choices=["e0", "e1"], id="key")
     record = {"sent1": "A", "sent2": "b", "e0": "x", "e1": "y"}
-    assert task.parse(record | {"key": 5}, 0) == ChoiceQuestion("A", "b", ("x", "y"), None, "5", 1)
+    assert task.parse(record | {"key": 5}, 0) == ChoiceQuestion("A", "b", ("x", "y"), None, "5", "line 1")
     assert task.parse(record, 3).id == "3"
     with pytest.raises(UserError, match="line 4: no column 'e0'; there is: sent1"):
         task.parse({"sent1": "A"}, 3)
 
 
 def test_errors(tokenizer):
-    unlabelled = [ChoiceQuestion(None, "q", ("x", "y"), None, "0", 1)]
+    unlabelled = [ChoiceQuestion(None, "q", ("x", "y"), None, "0", "line 1")]
     with pytest.raises(UserError, match="questions without the right choice to train on; each needs one"):
         create(tokenizer).encode(unlabelled, training=True)
     with pytest.raises(UserError, match="the right choices are not known, so there is nothing to compare with"):

@@ -42,7 +42,7 @@ def test_what_is_no_number(tokenizer, tmp_path, value):
 
 
 def test_errors(tokenizer):
-    unlabelled = [Row("x", None, None, "0", 1)]
+    unlabelled = [Row("x", None, None, "0", "line 1")]
     with pytest.raises(UserError, match="rows without numbers to train on; each needs one"):
         create(tokenizer).encode(unlabelled, training=True)
     with pytest.raises(UserError, match="the examples have no numbers, so there is nothing to compare with"):

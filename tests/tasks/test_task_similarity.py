@@ -20,7 +20,7 @@ def create(tokenizer, **settings):
 def pairs(*texts, labels=()):
     labels = labels or [None] * len(texts)
     numbered = enumerate(zip(texts, labels, strict=True))
-    return [Row(first, second, label, str(i), i + 2) for i, ((first, second), label) in numbered]
+    return [Row(first, second, label, str(i), f"line {i + 2}") for i, ((first, second), label) in numbered]
 
 
 def test_features(tokenizer, capsys):
@@ -141,6 +141,6 @@ def test_tiny_overfit(tokenizer):
     batch = task.collate(features, max(len(item.input_ids) for item in features))
     model = tiny_model(task, tokenizer.vocab_size, std=0.1)
     assert overfit(model, task, batch, steps=60, rate=3e-3) < 0.2
-    crossed = [Row(row.text, rows[i - 1].pair, "0", f"x{i}", 1) for i, row in enumerate(rows)]
+    crossed = [Row(row.text, rows[i - 1].pair, "0", f"x{i}", "line 1") for i, row in enumerate(rows)]
     everything = rows + crossed
     assert task.score(everything, predict(task, model, everything))["pearson"] > 0.8

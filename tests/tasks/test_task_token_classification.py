@@ -20,7 +20,7 @@ def create(tokenizer, classes=TAGS, **settings):
 
 def tagged(text, tags=None, document=0):
     words = tuple(text.split())
-    return tagged_text(Sentence(words, tuple(tags.split()) if tags else None, "0", 1, document))
+    return tagged_text(Sentence(words, tuple(tags.split()) if tags else None, "0", "line 1", document))
 
 
 def planted(task, features, length, tags):
@@ -47,7 +47,7 @@ def test_the_first_piece_of_a_word_has_its_tag(tokenizer):
 
 
 def test_a_word_that_leaves_nothing_is_unknown(tokenizer):
-    example = TaggedText("a \u200b bee", ((0, 1), (2, 3), (4, 7)), ("O", "O", "B-ANIMAL"), "0", 0)
+    example = TaggedText("a \u200b bee", ((0, 1), (2, 3), (4, 7)), ("O", "O", "B-ANIMAL"), "0", "line 1", 0)
     task = create(tokenizer)
     (feature,) = task.encode([example], training=True)
     assert feature.input_ids[2] == tokenizer.unk_id
@@ -130,10 +130,15 @@ def test_tags(tokenizer, tmp_path):
     found = task.read(path)
     assert task.find_labels(found, path) == ("O", "B-ANIMAL", "B-PLANT")
     assert create(tokenizer, (), labels=["B-PLANT", "O", "B-ANIMAL"]).find_labels(found, path)[0] == "B-PLANT"
-    with pytest.raises(
-        UserError, match=r"train\.iob2: the sentence of line 4 has the unknown tag 'B-PLANT'; did you mean"
-    ):
-        create(tokenizer, ("O", "B-ANIMAL", "B-PLANTS")).read(path)
+    strict = create(tokenizer, ("O", "B-ANIMAL", "B-PLANTS"))
+    path.write_text("a DT O\nbee NN B-ANIMAL\n\nan DT O\noak NN B-PLANT\n")
+    with pytest.raises(UserError, match=r"train\.iob2 line 5: unknown tag 'B-PLANT'; did you mean 'B-PLANTS'"):
+        strict.read(path)
+    records = tmp_path / "train.jsonl"
+    records.write_text('{"tokens": ["a"], "tags": ["O"]}\n{"tokens": ["an", "oak"], "tags": ["O", "B-PLANT"]}\n')
+    with pytest.raises(UserError, match=r"train\.jsonl line 2, word 2: unknown tag 'B-PLANT'"):
+        strict.read(records)
+    path.write_text("a DT O\nbee NN B-ANIMAL\n\noak NN B-PLANT\n")
     words = create(tokenizer, (), tags="1")
     with pytest.raises(UserError, match=r"tags such as 'DT' mark no entities .*; set task\.metric=accuracy"):
         words.find_labels(words.read(path), path)

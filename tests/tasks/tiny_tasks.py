@@ -54,7 +54,7 @@ def rows(with_pair: bool = False) -> list[Row]:
     texts = [*TEXTS, "a penguin"]
     labels = [LABELS[i] for i in (0, 1, 2, 0, 1, 2, 1, 0)]
     return [
-        Row(text, texts[-1 - i] if with_pair else None, label, f"row{i}", i + 2)
+        Row(text, texts[-1 - i] if with_pair else None, label, f"row{i}", f"line {i + 2}")
         for i, (text, label) in enumerate(zip(texts, labels, strict=True))
     ]
 
@@ -62,13 +62,13 @@ def rows(with_pair: bool = False) -> list[Row]:
 def label_sets() -> list[LabelledText]:
     """Eight rows: none of three labels, one, two or all."""
     sets = [(), ("animal",), ("plant",), ("stone",), ("animal", "plant"), ("plant", "stone"), LABELS, ("stone",)]
-    return [LabelledText(row.text, None, labels, row.id, row.line) for row, labels in zip(rows(), sets, strict=True)]
+    return [LabelledText(row.text, None, labels, row.id, row.place) for row, labels in zip(rows(), sets, strict=True)]
 
 
 def numbers() -> list[Row]:
     """Eight pairs with a number."""
     values = ("0", "5", "2.5", "1", "4.25", "3", "0.5", "2")
-    return [Row(row.text, row.pair, value, row.id, row.line) for row, value in zip(rows(True), values, strict=True)]
+    return [Row(row.text, row.pair, value, row.id, row.place) for row, value in zip(rows(True), values, strict=True)]
 
 
 def choices() -> list[ChoiceQuestion]:
@@ -95,7 +95,7 @@ def sentences() -> list[Sentence]:
     ]
     pairs = [[word.split("/") for word in text.split()] for text in texts]
     return [
-        Sentence(tuple(word for word, _ in pair), tuple(tag for _, tag in pair), f"s{i}", i + 1, i // 4)
+        Sentence(tuple(word for word, _ in pair), tuple(tag for _, tag in pair), f"s{i}", f"line {i + 1}", i // 4)
         for i, pair in enumerate(pairs)
     ]
 

@@ -59,7 +59,7 @@ def test_parts_of_an_update_are_small_on_a_cpu(tokenizer):
 def test_pairs_stay_together(tokenizer):
     """Whatever fits into memory: a pair is told apart from all others of its update."""
     task = Similarity(SimilaritySettings(label=None), tokenizer)
-    rows = [Row("a " * 20, "b " * 20, None, str(number), number) for number in range(24)]
+    rows = [Row("a " * 20, "b " * 20, None, str(number), f"line {number}") for number in range(24)]
     features = task.encode(rows, training=True)
     settings = TrainSettings(batch_size=8, epochs=1, micro_batch_tokens=16)
     batches = FeatureBatches(task, features, settings, torch.device("cpu"))

@@ -45,7 +45,10 @@ def test_guessing_for_long_is_stuck():
     watched.evaluate(20, 0.2, 0.70, "bbb")  # another one, but one
     with pytest.raises(Stuck) as caught:
         watched.evaluate(30, 0.3, 0.68, "aaa")
-    line = "step 30: stuck: every prediction on the dev set is 'a', and the loss (0.680) is that of guessing (0.693)"
+    line = (
+        "step 30: stuck: every prediction on the dev set is 'a', and the loss (0.680) is no better than that of "
+        "guessing (0.693)"
+    )
     assert str(caught.value) == line
     assert caught.value.facts == {"step": 30, "label": "a", "loss": 0.68, "guessing": round(math.log(2), 4)}
 

@@ -12,8 +12,9 @@ from dokkai.hub import network_errors
 
 if TYPE_CHECKING:
     import pyarrow
-    from datasets import Dataset, Features
+    from datasets import Dataset, DatasetDict, Features
 
+_SAVED = ("dataset_dict.json", "state.json")  # that ``save_to_disk`` writes
 _SHOWN = 300  # characters that an error shows of what a library says
 _NAME = r"(?P<name>\w[\w-]*(?:/\w[\w.-]*)?)"  # on the hub
 _PART = r"(?::(?P<config>[^:@\[\]]+))?(?:@(?P<revision>[^:@\[\]]+))?(?:\[(?P<split>.+)\])?"
@@ -50,8 +51,9 @@ def read_data_set(name: str | Path) -> Iterator[dict[str, object]]:
     """The records of ``glue:mrpc[train]`` or ``owner/name@revision[test]`` of the hub, or of the files in a folder.
 
     The split is needed if there are several. The package ``datasets`` fetches and reads, with its cache, its token and
-    its offline mode (``HF_HOME``, ``HF_TOKEN``, ``HF_HUB_OFFLINE``); numbers of labels become their names. UserError if
-    there is no such data set, configuration or split, or none without a network.
+    its offline mode (``HF_HOME``, ``HF_TOKEN``, ``HF_HUB_OFFLINE``); numbers of labels become their names. A folder
+    that its ``save_to_disk`` wrote is read, too. UserError if there is no such data set, configuration or split, or
+    none without a network.
     """
     found = _load(str(name))
     table = found.with_format("arrow")[:]
@@ -66,6 +68,9 @@ def _load(text: str) -> "Dataset":
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     part = _parts(text)
+    saved = Path(part["name"])
+    if any((saved / name).is_file() for name in _SAVED):
+        return _load_saved(saved, part, text)
     tried = f"{text}: no such file, and the Hugging Face hub"
     try:
         found = datasets.load_dataset(part["name"], part["config"], split=part["split"], revision=part["revision"])
@@ -81,6 +86,33 @@ def _load(text: str) -> "Dataset":
         raise UserError(
             f"{tried} cannot be reached for a data set of this name ({_line(error)}); check the name or the connection"
         ) from error
+    return _only(found, text)
+
+
+def _load_saved(folder: Path, part: dict[str, Any], text: str) -> "Dataset":
+    """What ``save_to_disk`` wrote: one split, or several by name."""
+    import datasets
+    from pyarrow import ArrowException
+
+    try:
+        found = datasets.load_from_disk(folder)
+    except (OSError, ValueError, KeyError, ArrowException) as error:
+        raise UserError(f"{text}: damaged, or not whole ({_line(error)}); save the data set again") from error
+    if part["config"] or part["revision"]:
+        raise UserError(f"{text}: a data set on the disk has neither configuration nor revision; write '{folder}'")
+    if part["split"] is None:
+        return _only(found, text)
+    splits = {} if isinstance(found, datasets.Dataset) else dict(found)
+    if part["split"] not in splits:
+        there_is = f"the splits {', '.join(splits)}" if splits else f"no splits; write '{folder}'"
+        raise UserError(f"{text}: '{part['split']}' is not in this data set; it has {there_is}")
+    return splits[part["split"]]
+
+
+def _only(found: "Dataset | DatasetDict", text: str) -> "Dataset":
+    """The one split there is."""
+    import datasets
+
     if isinstance(found, datasets.Dataset):
         return found
     if len(found) > 1:

@@ -2,22 +2,27 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from dokkai.data.heldout import content_of
 
+_FEW = 50  # examples: one of them is two points of accuracy
 _UNEVEN = 3  # times as often as the rarest label: worth a word
-_NUM_LABELS, _NUM_LINES = 20, 5  # shown
+_NUM_LABELS, _NUM_PLACES = 20, 5  # shown
 
 
 def check_examples(train: Sequence[Any], dev: Sequence[Any], labels: Sequence[str]) -> list[str]:
-    """What there is to say of the examples of a task and its labels, a line each.
+    """What there is to say of the examples of a task and its ``labels``, the names of classes, a line each.
 
-    Examples of any kind: the balance is that of their ``label`` where it is a text; what is the same in two examples
-    is their content.
+    Examples of any kind: the balance is that of the ``label`` or the ``labels`` of each, if the task has classes; what
+    is the same in two examples is their content.
     """
-    given = [example.label for example in train if isinstance(getattr(example, "label", None), str)]
-    lines = [show_labels(labels), find_imbalance(given), find_repeats(train, dev)]
+    lines = [show_labels(labels), find_repeats(train, dev), find_few(dev)]
+    if labels and hasattr(train[0], "label"):
+        lines.insert(1, find_imbalance([example.label for example in train]))
+    elif labels and hasattr(train[0], "labels"):
+        lines.insert(1, find_rare_labels([example.labels for example in train], labels))
     return [line for line in lines if line]
 
 
@@ -41,16 +46,38 @@ def find_imbalance(labels: Sequence[str]) -> str | None:
     )
 
 
+def find_rare_labels(label_sets: Sequence[Sequence[str]], labels: Sequence[str]) -> str | None:
+    """The commonest of labels that texts may have several of, beside the rarest, as ``find_imbalance``."""
+    counts = Counter(dict.fromkeys(labels, 0))  # a label of the settings may be in no example
+    counts.update(chain.from_iterable(label_sets))
+    (most, num_most), *_, (least, num_least) = [*counts.most_common(), *counts.most_common()[-1:]]
+    if num_most <= _UNEVEN * num_least:
+        return None
+    return (
+        f"the labels are uneven: {num_most:,} of {len(label_sets):,} texts have '{most}', {num_least:,} '{least}'; "
+        "look at f1_macro too"
+    )
+
+
+def find_few(dev: Sequence[Any]) -> str | None:
+    """A warning if the examples to measure on are so few that chance decides."""
+    if not 0 < len(dev) < _FEW:
+        return None
+    return (
+        f"only {len(dev)} examples to measure on: much of a score, and of the choice of the best weights, is chance; "
+        "give more with --dev, or a larger train.dev_share"
+    )
+
+
 def find_repeats(train: Sequence[Any], dev: Sequence[Any]) -> str | None:
     """How many examples to measure on stand among those to train on too, and where the first ones stand."""
     known = {content_of(example) for example in train}
     found = [example for example in dev if content_of(example) in known]
     if not found:
         return None
-    place = "line" if hasattr(found[0], "line") else "id"  # questions have no line
-    shown = ", ".join(str(getattr(example, place)) for example in found[:_NUM_LINES])
-    more = ", ..." if len(found) > _NUM_LINES else ""
+    shown = ", ".join(getattr(example, "place", f"id {example.id}") for example in found[:_NUM_PLACES])
+    more = ", ..." if len(found) > _NUM_PLACES else ""
     return (
         f"{len(found):,} of {len(dev):,} examples to measure on are among those to train on too "
-        f"({place}{'s' * (len(found) > 1)} {shown}{more}); the scores flatter the model"
+        f"({shown}{more}); the scores flatter the model"
     )

@@ -24,12 +24,12 @@ def read_dream(path: str | Path) -> Table:
             dialogue = "\n".join(turns)
             for index, item in enumerate(questions):
                 columns = {key: item[key] for key in ("question", "choice", "answer")}
-                records.append(Record(number, {"dialogue": dialogue, **columns, "id": f"{name}-{index}"}))
+                records.append(Record(f"entry {number}", {"dialogue": dialogue, **columns, "id": f"{name}-{index}"}))
         except (ValueError, TypeError, KeyError):
             raise UserError(
                 f"{path} entry {number}: not in DREAM's layout; [turns, [{{question, choice, answer}}], id] is needed"
             ) from None
-    return _filled(Table(str(path), "entry", records))
+    return _filled(Table(str(path), records))
 
 
 def read_race(path: str | Path) -> Table:
@@ -37,11 +37,11 @@ def read_race(path: str | Path) -> Table:
 
     Columns: ``article``, ``question``, ``options`` (a list), ``answer`` (a letter), ``id`` (with the number of the
     question behind it). A line may also hold one question, as the copies on the Hugging Face hub. UserError names the
-    line that holds neither.
+    line or the file that holds neither.
     """
     records = []
-    for name, number, line in _race_lines(Path(path)):
-        entry = _parsed(line, f"{path} {name}")
+    for place, number, line in _race_lines(Path(path)):
+        entry = _parsed(line, f"{path} {place}")
         try:
             if "questions" in entry:
                 many = zip(entry["questions"], entry["options"], entry["answers"], strict=True)
@@ -51,20 +51,25 @@ def read_race(path: str | Path) -> Table:
                 named = str(entry.get("example_id", number))
             for index, (question, options, answer) in enumerate(many):
                 columns = {"article": entry["article"], "question": question, "options": options, "answer": answer}
-                records.append(Record(number, {**columns, "id": f"{named}-{index}"}))
+                records.append(Record(place, {**columns, "id": f"{named}-{index}"}))
         except (ValueError, TypeError, KeyError):
             raise UserError(
-                f"{path} {name}: not in RACE's layout; article, questions, options, answers and id are needed"
+                f"{path} {place}: not in RACE's layout; article, questions, options, answers and id are needed"
             ) from None
-    return _filled(Table(str(path), "file" if Path(path).is_dir() else "line", records))
+    return _filled(Table(str(path), records))
 
 
 def _race_lines(path: Path) -> Iterator[tuple[str, int, str]]:
-    files = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
+    is_folder = path.is_dir()
+    files = sorted(path.rglob("*.txt")) if is_folder else [path]
     for number, file in enumerate(files, start=1):
         for line_number, line in enumerate(read_lines(file), start=1):
             if line.strip():
-                yield (file.name, number, line) if path.is_dir() else (f"line {line_number}", line_number, line)
+                yield (
+                    (f"file {file.relative_to(path)}", number, line)
+                    if is_folder
+                    else (f"line {line_number}", line_number, line)
+                )
 
 
 def read_mctest(path: str | Path) -> Table:
@@ -86,8 +91,8 @@ def read_mctest(path: str | Path) -> Table:
         for index, letter in enumerate(letters):
             question, *choices = fields[3 + 5 * index : 8 + 5 * index]
             columns = {"story": fields[2], "question": question.partition(": ")[2] or question, "choices": choices}
-            records.append(Record(number, {**columns, "answer": letter, "id": f"{fields[0]}-{index}"}))
-    return _filled(Table(str(path), "line", records))
+            records.append(Record(f"line {number}", {**columns, "answer": letter, "id": f"{fields[0]}-{index}"}))
+    return _filled(Table(str(path), records))
 
 
 def _parsed(text: str, where: str) -> Any:

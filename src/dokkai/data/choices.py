@@ -16,14 +16,14 @@ _A = ord("A")
 
 @dataclass(frozen=True, slots=True)
 class ChoiceQuestion:
-    """One question; ``label`` is the index of the right choice, None if unknown; ``line`` where it begins, from 1."""
+    """One question; ``label`` is the index of the right choice, None if unknown; ``place`` as of a ``Record``."""
 
     context: str | None
     question: str | None
     choices: tuple[str, ...]
     label: int | None
     id: str
-    line: int
+    place: str
 
 
 def read_choices(path: str | Path, settings: MultipleChoiceSettings) -> list[ChoiceQuestion]:
@@ -34,16 +34,16 @@ def read_choices(path: str | Path, settings: MultipleChoiceSettings) -> list[Cho
     s = settings
     table = _table(path, s)
     questions = [
-        parse_question(record.values, s, str(index), record.line, table.where(record), is_labelled=True)
+        parse_question(record.values, s, str(index), record.place, table.where(record), is_labelled=True)
         for index, record in enumerate(table.records)
     ]
     if s.id is not None:
-        check_ids(questions, f"{table.name}: column '{s.id}'", table.unit)
+        check_ids(questions, f"{table.name}: column '{s.id}'")
     return questions
 
 
 def parse_question(
-    values: Mapping[str, object], settings: MultipleChoiceSettings, name: str, line: int, where: str, is_labelled: bool
+    values: Mapping[str, object], settings: MultipleChoiceSettings, name: str, place: str, where: str, is_labelled: bool
 ) -> ChoiceQuestion:
     """A question out of a record; ``name`` is its id if the settings name no column of one."""
     s, values = settings, dict(values)
@@ -54,7 +54,7 @@ def parse_question(
         choices,
         _label(text_of(values, s.label, where), choices, s, where) if is_labelled else None,
         name if s.id is None else text_of(values, s.id, where),
-        line,
+        place,
     )
 
 

@@ -21,13 +21,20 @@ WORDS, TAGS = ("tokens", "words"), ("tags", "ner_tags", "labels")
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One sentence: ``line`` is where it begins, from 1; ``document`` is the number of its document, from 0."""
+    """One sentence: ``place`` says where it begins, as that of a ``Record``; ``document`` is the number of its
+    document, from 0. ``line`` is that of the first word, from 1, where each word has a line of its own.
+    """
 
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
     id: str
-    line: int
+    place: str
     document: int = 0
+    line: int | None = None
+
+    def place_of(self, word: int) -> str:
+        """Where the word of this number stands."""
+        return f"{self.place}, word {word + 1}" if self.line is None else f"line {self.line + word}"
 
 
 def read_sentences(
@@ -73,9 +80,9 @@ def _from_records(
         if gold is not None and len(gold) != len(found):
             raise UserError(f"{where}: {len(found)} words, but {len(gold)} tags; each word needs one")
         name = str(number) if id is None else text_of(values, id, where)
-        sentences.append(Sentence(found, gold, name, record.line))
+        sentences.append(Sentence(found, gold, name, record.place))
     if id is not None:
-        check_ids(sentences, f"{table.name}: column '{id}'", table.unit)
+        check_ids(sentences, f"{table.name}: column '{id}'")
     return sentences
 
 
@@ -113,7 +120,9 @@ def _from_columns(path: str | Path, words: str | None, tags: str | None, has_tag
             if not all(fields[place] for place in places):
                 raise UserError(f"{name} line {number}: an empty word or tag; fill it in")
         found, *gold = (tuple(fields[place] for fields in rows) for place in places)
-        sentences.append(Sentence(found, gold[0] if gold else None, str(len(sentences)), line, document))
+        sentences.append(
+            Sentence(found, gold[0] if gold else None, str(len(sentences)), f"line {line}", document, line)
+        )
     if not sentences:
         raise UserError(f"{name}: no sentences in it")
     return sentences

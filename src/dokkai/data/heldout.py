@@ -26,7 +26,7 @@ def hold_out(examples: Sequence[_T], share: float) -> tuple[list[_T], list[_T]]:
     num_wanted = max(1, round(share * len(examples)))
     held = _draw(examples, _surroundings_of, num_wanted)
     if len(held) < num_wanted / 2:  # one long document, or one context for all
-        held = _draw(examples, content_of, num_wanted)
+        held = _draw(examples, content_of, num_wanted) or _smallest(examples)
     return (
         [example for number, example in enumerate(examples) if number not in held],
         [example for number, example in enumerate(examples) if number in held],
@@ -35,15 +35,27 @@ def hold_out(examples: Sequence[_T], share: float) -> tuple[list[_T], list[_T]]:
 
 def _draw(examples: Sequence[Any], group_of: Callable[[Any], Hashable], num_wanted: int) -> set[int]:
     """Numbers of at most so many examples, in whole groups."""
-    groups: dict[Hashable, list[int]] = {}
-    for number, example in enumerate(examples):
-        groups.setdefault(group_of(example), []).append(number)
     found: set[int] = set()
-    members = list(groups.values())
+    members = _members(examples, group_of)
     for place in generator(_SEED, "heldout").permutation(len(members)):
         if len(found) + len(members[place]) <= min(num_wanted, len(examples) - 1):
             found |= set(members[place])
     return found
+
+
+def _smallest(examples: Sequence[Any]) -> set[int]:
+    """Numbers of the examples with the rarest content; none if there is but one."""
+    members = _members(examples, content_of)
+    rarest = min(members, key=len)
+    return set(rarest) if len(members) > 1 else set()
+
+
+def _members(examples: Sequence[Any], group_of: Callable[[Any], Hashable]) -> list[list[int]]:
+    """The numbers of the examples in each group, in the order of their first ones."""
+    groups: dict[Hashable, list[int]] = {}
+    for number, example in enumerate(examples):
+        groups.setdefault(group_of(example), []).append(number)
+    return list(groups.values())
 
 
 def _surroundings_of(example: Any) -> Hashable:

@@ -13,13 +13,13 @@ _FLAGS = {"1": True, "0": False, "true": True, "false": False, "True": True, "Fa
 
 @dataclass(frozen=True, slots=True)
 class LabelledText:
-    """One row; ``labels`` None: not known. ``line`` is where it begins, from 1 (in a JSON list: the entry)."""
+    """One row; ``labels`` None: not known. ``place`` says where it stands, as that of a ``Record``."""
 
     text: str
     pair: str | None
     labels: tuple[str, ...] | None
     id: str
-    line: int
+    place: str
 
 
 def read_label_sets(path: str | Path, settings: MultiLabelSettings) -> list[LabelledText]:
@@ -41,9 +41,9 @@ def read_label_sets(path: str | Path, settings: MultiLabelSettings) -> list[Labe
         labels = _flagged(values, flags, s.labels or flags, where) if flags else _listed(values, s, where)
         pair = None if s.pair is None else text_of(values, s.pair, where)
         name = str(number) if s.id is None else text_of(values, s.id, where)
-        rows.append(LabelledText(text_of(values, s.text, where), pair, labels, name, record.line))
+        rows.append(LabelledText(text_of(values, s.text, where), pair, labels, name, record.place))
     if s.id is not None:
-        check_ids(rows, f"{table.name}: column '{s.id}'", table.unit)
+        check_ids(rows, f"{table.name}: column '{s.id}'")
     return rows
 
 

@@ -13,13 +13,13 @@ from dokkai.settings.fields import TableFormat
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: ``line`` is where it begins, from 1 (in a JSON list: the number of the entry)."""
+    """One row; ``place`` says where it stands, as that of a ``Record``."""
 
     text: str
     pair: str | None
     label: str | None
     id: str
-    line: int
+    place: str
 
 
 def read_rows(
@@ -43,7 +43,7 @@ def read_rows(
     table = read_table(path, wanted, header, format, ragged, skip_short)
     rows = [_row(record, wanted, index, table.where(record)) for index, record in enumerate(table.records)]
     if id is not None:
-        check_ids(rows, f"{table.name}: column '{id}'", table.unit)
+        check_ids(rows, f"{table.name}: column '{id}'")
     return rows
 
 
@@ -51,7 +51,7 @@ def _row(record: Record, wanted: dict[str, str], index: int, where: str) -> Row:
     values = {role: text_of(record.values, column, where) for role, column in wanted.items()}
     if values.get("label") == "":
         raise UserError(f"{where}: the label (column '{wanted['label']}') is empty; fill it in or read without labels")
-    return Row(values["text"], values.get("pair"), values.get("label"), values.get("id", str(index)), record.line)
+    return Row(values["text"], values.get("pair"), values.get("label"), values.get("id", str(index)), record.place)
 
 
 class _Named(Protocol):
@@ -59,13 +59,13 @@ class _Named(Protocol):
     def id(self) -> str: ...
 
     @property
-    def line(self) -> int: ...
+    def place(self) -> str: ...
 
 
-def check_ids(examples: Sequence[_Named], where: str, unit: str) -> None:
-    """UserError if two have the same id; ``where`` names the file and the column, ``unit`` what ``line`` counts."""
+def check_ids(examples: Sequence[_Named], where: str) -> None:
+    """UserError if two have the same id; ``where`` names the file and the column."""
     counts = Counter(example.id for example in examples)
     for example in examples:
         if counts[example.id] > 1:
-            times = f"{counts[example.id]} times, first in {unit} {example.line}"
+            times = f"{counts[example.id]} times, first in {example.place}"
             raise UserError(f"{where}: the id '{example.id}' occurs {times}; ids must differ")

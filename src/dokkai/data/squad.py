@@ -103,7 +103,7 @@ class _LayoutError(Exception):
 def _entries_of(path: str | Path, name: str) -> Iterator[tuple[Question, bool]]:
     if format_of(path) in ("jsonl", "parquet") or is_data_set(path):
         table = read_table(path, {})
-        return _flat_entries((f"{table.unit} {record.line}", record.values) for record in table.records)
+        return _flat_entries((record.place, record.values) for record in table.records)
     try:
         content = json.loads("\n".join(read_lines(path)))
     except json.JSONDecodeError as error:

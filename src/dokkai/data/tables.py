@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
@@ -21,23 +22,22 @@ _FIELD_LIMIT = 2**31 - 1  # the csv module refuses fields above 128 KiB unless t
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row: ``line`` is where it begins, from 1 (in a JSON list: the number of the entry)."""
+    """One row; ``place`` is where it begins, counted from 1: "line 7", "entry 7" of a JSON list, "row 7"."""
 
-    line: int
+    place: str
     values: dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The records of a file, at least one; ``unit`` says what their ``line`` counts: "line", "entry" or "row"."""
+    """The records of a file, at least one."""
 
     name: str
-    unit: str
     records: list[Record]
 
     def where(self, record: Record) -> str:
         """The place of a record, for an error: ``data.csv line 7``."""
-        return f"{self.name} {self.unit} {record.line}"
+        return f"{self.name} {record.place}"
 
 
 def read_table(
@@ -61,9 +61,9 @@ def read_table(
     name = "standard input" if str(path) == "-" else str(path)
     match format or format_of(path):
         case None if is_data_set(path):
-            unit, records = "row", _numbered(read_data_set(path))
+            records = _numbered("row", read_data_set(path))
         case "parquet":
-            unit, records = "row", _numbered(read_parquet(path))
+            records = _numbered("row", read_parquet(path))
         case None:
             if str(path) != "-":
                 existing_file(Path(path))
@@ -71,28 +71,26 @@ def read_table(
                 f"{name}: the ending of the name does not tell the format; give format: {', '.join(_FORMATS)}"
             )
         case "jsonl":
-            unit, records = "line", _json_lines(read_lines(path), name)
+            records = _json_lines(read_lines(path), name)
         case "json":
-            unit, records = _json_records(path, name)
+            records = _json_records(path, name)
         case "csv" | "tsv" as table:
             has_header = _has_header(columns, name) if header is None else header
             if not has_header:
                 _require_numbers(columns, name)
-            parse = _tsv if table == "tsv" else _csv
-            unit, records = (
-                "line",
-                _fields(parse(read_lines(path), name), columns, has_header, ragged, skip_short, name),
-            )
+            lines = read_lines(path)
+            rows = _tsv(lines) if table == "tsv" else _csv(lines, name, has_header)
+            records = _fields(rows, columns, has_header, ragged, skip_short, name)
         case unknown:
             raise ValueError(f"format is '{unknown}', not one of {', '.join(_FORMATS)}")
-    found = Table(name, unit, list(records))
+    found = Table(name, list(records))
     if not found.records:
         raise UserError(f"{name}: no rows in it")
     return found
 
 
-def _numbered(values: Iterator[dict[str, object]]) -> Iterator[Record]:
-    return (Record(number, row) for number, row in enumerate(values, start=1))
+def _numbered(unit: str, values: Iterator[dict[str, object]]) -> Iterator[Record]:
+    return (Record(f"{unit} {number}", row) for number, row in enumerate(values, start=1))
 
 
 def format_of(path: str | Path) -> TableFormat | None:
@@ -109,14 +107,17 @@ def format_of(path: str | Path) -> TableFormat | None:
 _Lines = Iterator[tuple[int, list[str]]]  # the line a row begins in, and its fields
 
 
-def _tsv(lines: Iterator[str], name: str) -> _Lines:
+def _tsv(lines: Iterator[str]) -> _Lines:
     for number, line in enumerate(lines, start=1):
         if line:
             yield number, line.split("\t")
 
 
-def _csv(lines: Iterator[str], name: str) -> _Lines:
-    reader = csv.reader((line + "\n" for line in lines), strict=True)
+def _csv(lines: Iterator[str], name: str, has_header: bool) -> _Lines:
+    """Rows of fields parted by commas, or by semicolons if the header line has no comma, as Excel writes in Europe."""
+    first = next(lines, "")
+    mark = ";" if has_header and ";" in first and "," not in first else ","
+    reader = csv.reader((line + "\n" for line in chain([first], lines)), delimiter=mark, strict=True)
     before = csv.field_size_limit(_FIELD_LIMIT)
     begins = 1
     try:
@@ -141,7 +142,7 @@ def _fields(
         if names is None:
             names = fields if has_header else [str(number) for number in range(len(fields))]
             chosen = wanted.values() or names
-            positions = {column: _position(column, names, has_header, name) for column in chosen}
+            positions = {column: _position(column, names, has_header, f"{name} line {line}") for column in chosen}
             if has_header:
                 continue
         has_all = len(fields) > max(positions.values())
@@ -154,17 +155,17 @@ def _fields(
                 f"{name} line {line}: {len(fields)} field{'s' * (len(fields) > 1)} where the {first} has {len(names)}; "
                 "look for a separator inside a text or a missing field"
             )
-        yield Record(line, {column: fields[position] for column, position in positions.items()})
+        yield Record(f"line {line}", {column: fields[position] for column, position in positions.items()})
     if num_short:
         say(f"{name}: {num_short} row{'s' * (num_short > 1)} without the needed fields left out")
 
 
-def _position(column: str, names: Sequence[str], has_header: bool, name: str) -> int:
+def _position(column: str, names: Sequence[str], has_header: bool, where: str) -> int:
     if names.count(column) > 1:
-        raise UserError(f"{name}: {names.count(column)} columns are called '{column}'; rename all but one")
+        raise UserError(f"{where}: {names.count(column)} columns are called '{column}'; rename all but one")
     if column not in names:
         hint = "" if has_header else "; columns are numbered from 0"
-        raise UserError(no_column(name, column, names) + hint)
+        raise UserError(no_column(where, column, names) + hint)
     return names.index(column)
 
 
@@ -195,18 +196,19 @@ def _is_number(column: str) -> bool:
 def _json_lines(lines: Iterator[str], name: str) -> Iterator[Record]:
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            yield Record(number, _object(_parsed(line, f"{name} line {number}"), f"{name} line {number}"))
+            place = f"line {number}"
+            yield Record(place, _object(_parsed(line, f"{name} {place}"), f"{name} {place}"))
 
 
-def _json_records(path: str | Path, name: str) -> tuple[str, Iterator[Record]]:
+def _json_records(path: str | Path, name: str) -> Iterator[Record]:
     """A JSON list, or JSON lines under the name .json (JGLUE), told apart by the first character."""
     lines = list(read_lines(path))
     whole = "\n".join(lines)
     if not whole.lstrip().startswith("["):
-        return "line", _json_lines(iter(lines), name)
+        return _json_lines(iter(lines), name)
     entries = _parsed(whole, name)
     assert isinstance(entries, list)
-    return "entry", (Record(n, _object(entry, f"{name} entry {n}")) for n, entry in enumerate(entries, start=1))
+    return _numbered("entry", (_object(entry, f"{name} entry {n}") for n, entry in enumerate(entries, start=1)))
 
 
 def _parsed(content: str, where: str) -> object:

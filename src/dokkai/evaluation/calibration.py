@@ -38,14 +38,17 @@ def fit_temperature(probabilities_NY: np.ndarray, labels_N: np.ndarray, current:
 
     from scipy.optimize import minimize_scalar  # here, because the import takes a while
 
-    rows = np.arange(len(labels_N))
-
     def loss(log_temperature: float) -> float:
-        chosen = temper(probabilities_NY, float(np.exp(log_temperature)) / current)[rows, labels_N]
-        return -float(np.log(np.maximum(chosen, _TINY)).mean())
+        return log_loss(temper(probabilities_NY, float(np.exp(log_temperature)) / current), labels_N)
 
     found = minimize_scalar(loss, bounds=(np.log(_LOWEST), np.log(_HIGHEST)), method="bounded")
     return float(np.exp(found.x))
+
+
+def log_loss(probabilities_NY: np.ndarray, labels_N: np.ndarray) -> float:
+    """The mean of minus the logarithm of the right labels' probabilities: what a temperature is fitted to."""
+    chosen_N = probabilities_NY[np.arange(len(labels_N)), labels_N]
+    return -float(np.log(np.maximum(chosen_N, _TINY)).mean())
 
 
 def temper(probabilities_NY: np.ndarray, temperature: float) -> np.ndarray:

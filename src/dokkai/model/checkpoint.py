@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from dokkai.errors import UserError
 from dokkai.files import read_json, replacing, write_json
-from dokkai.model.config import EIGHT_BITS, read_config, read_labels
+from dokkai.model.config import EIGHT_BITS, ModelConfig, read_config, read_labels
 from dokkai.model.eight_bit import to_eight_bits
 from dokkai.model.heads import Model
 from dokkai.model.initialization import initialize
 from dokkai.model.names import ARCHITECTURES, Match, architecture, heads_in, match, to_foreign
 from dokkai.model.weights import WEIGHTS, WeightFiles, find_weights, load_tensors
 
-__all__ = ["CONFIG", "WEIGHTS", "LoadReport", "load_model", "load_tensors", "save_model", "save_tensors"]
+__all__ = ["CONFIG", "WEIGHTS", "LoadReport", "load_config", "load_model", "load_tensors", "save_model", "save_tensors"]
 
 CONFIG = "config.json"
 _LABELLED = ("heads.classification.classifier.", "heads.token_classification.classifier.")
@@ -79,6 +79,20 @@ def save_model(
     write_json(directory / CONFIG, values)
 
 
+def _config_values(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise UserError(f"{path}: no such model directory")
+    values = read_json(path / CONFIG, "model configuration")
+    if not isinstance(values, dict):
+        raise UserError(f"{path / CONFIG}: not a model configuration")
+    return values
+
+
+def load_config(directory: Path) -> ModelConfig:
+    """The shape of the model in a directory; UserError if it holds none."""
+    return read_config(_config_values(directory), str(directory / CONFIG))
+
+
 def load_model(
     directory: Path,
     heads: tuple[str, ...] | None = None,
@@ -97,11 +111,7 @@ def load_model(
     UserError for a directory that is not such a model, or not whole.
     """
     path = Path(directory)
-    if not path.is_dir():
-        raise UserError(f"{path}: no such model directory")
-    values = read_json(path / CONFIG, "model configuration")
-    if not isinstance(values, dict):
-        raise UserError(f"{path / CONFIG}: not a model configuration")
+    values = _config_values(path)
     config = replace(read_config(values, str(path / CONFIG)), **changes)
     files = find_weights(path)
     stamp, found = files.stamp(), files.open()

@@ -55,7 +55,8 @@ class Chart:
 def draw_panels(curves: Curves, primary: str | None = None) -> list[Chart]:
     """One chart for each panel of the curves: loss, the primary metric, other metrics, then how it was trained."""
     panels = curves.panels
-    order = ["loss", *([primary] if primary else []), *(name for name in panels if name not in _FIRST), *_FIRST]
+    others = sorted((name for name in panels if name not in _FIRST), key=lambda name: (name[0].isupper(), name))
+    order = ["loss", *([primary] if primary else []), *others, *_FIRST]  # parts such as HasAns_f1 behind the whole
     return [_draw_panel(curves, title, panels[title]) for title in dict.fromkeys(order) if title in panels]
 
 
@@ -64,17 +65,22 @@ def draw_scatter(truth: Sequence[float], predicted: Sequence[float], title: str)
     with _figure("truth") as (axes, out):
         low, high = min(*truth, *predicted), max(*truth, *predicted)
         axes.plot([low, high], [low, high], color="#020202", linewidth=0.8, linestyle="--")
-        axes.scatter(truth, predicted, s=9, alpha=0.5, color=_SERIES[0], linewidths=0)
+        axes.scatter(truth, predicted, s=16, alpha=0.6, color=_SERIES[0], linewidths=0)
         axes.set_ylabel("predicted")
     return Chart(title, out[0])
 
 
 def draw_histogram(groups: Mapping[str, Sequence[float]], title: str, label: str, span: tuple[float, float]) -> Chart:
     """How often values lie where, stacked by group."""
+    from matplotlib.ticker import MaxNLocator  # slow to import: only when there is something to draw
+
     with _figure(label) as (axes, out):
         colours = _SERIES[: len(groups)]
         axes.hist(list(groups.values()), bins=20, range=span, stacked=True, label=list(groups), color=colours)
-        axes.legend()
+        axes.set_ylabel("examples")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(groups) > 1:
+            axes.legend()
     return Chart(title, out[0])
 
 

@@ -11,7 +11,8 @@ from dokkai.files import replacing
 METRICS = "metrics.jsonl"
 _EARLIER = "earlier.jsonl"
 _RESTART = "restart"  # the key of the line that ends what came before
-_NOT_DRAWN = {"step", "time", "tokens", "seconds"}  # straight lines
+_COUNTS = {f"heldout/{name}" for name in ("total", "HasAns_total", "NoAns_total")}
+_NOT_DRAWN = {"step", "time", "tokens", "seconds"} | _COUNTS  # straight lines
 
 
 def take_over(start: Path, run: Path) -> None:

@@ -50,7 +50,8 @@ def describe(task: Task, examples: Sequence[Any], predictions: Predictions, sour
     mistakes.sort(key=lambda item: -item.weight)
     shown = mistakes[:most]
     which = "first" if len(shown) == len(mistakes) else f"{len(shown)}"
-    summary = f"{len(mistakes):,} of {len(examples):,} predictions are wrong; the surest {which}."
+    verb = "is" if len(mistakes) == 1 else "are"
+    summary = f"{len(mistakes):,} of {len(examples):,} predictions {verb} wrong; the surest {which}."
     if isinstance(task, Regression):
         summary = f"Of {len(examples):,} predictions the {len(shown)} farthest off."
     return Outcomes(source, len(examples), parts, shown, summary)

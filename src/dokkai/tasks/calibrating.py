@@ -10,31 +10,54 @@ from typing import Any
 import numpy as np
 
 from dokkai.errors import UserError
-from dokkai.evaluation.calibration import calibration_error, fit_temperature, temper
+from dokkai.evaluation.calibration import calibration_error, fit_temperature, log_loss, temper
 from dokkai.tasks.base import Task
 from dokkai.tasks.classification import Classification
 from dokkai.tasks.multi_label import MultiLabel
 from dokkai.tasks.multiple_choice import MultipleChoice
 
+_CHANCE = 3.84  # twice the gain in log likelihood that fitting one number to noise exceeds in 5 % of all cases
+_FEW = 50  # examples: with fewer the weights, too, were chosen by chance
 _KINDS = (Classification, MultiLabel, MultipleChoice)
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A fitted temperature, and the expected calibration error on the examples it was fitted to."""
+    """A fitted temperature; log loss and expected calibration error of the examples, without it and with it.
+
+    A temperature makes the loss least, so the calibration error, which is counted in bins, can rise by it. A gain in
+    the loss on few examples may be chance.
+    """
 
     temperature: float
+    loss_before: float
+    loss_after: float
     ece_before: float
     ece_after: float
+    num_decisions: int
     num_examples: int
+
+    @property
+    def objection(self) -> str | None:
+        """What speaks against the temperature; None if it is better for sure, or if there was nothing to fit."""
+        if self._is_old:
+            return None
+        if self.num_examples < _FEW or 2 * self.num_decisions * (self.loss_before - self.loss_after) <= _CHANCE:
+            return "on so few examples the gain may be chance"
+        return "the calibration error rises" if self.ece_after > self.ece_before else None
+
+    @property
+    def _is_old(self) -> bool:
+        return self.loss_before == self.loss_after
 
     def __str__(self) -> str:
         """One line."""
-        if self.temperature == 1:
-            return f"temperature 1: nothing to fit, all {self.num_examples:,} examples are right"
+        if self._is_old:
+            return f"temperature {self.temperature:g}: nothing to fit, all {self.num_examples:,} examples are right"
         return (
-            f"temperature {self.temperature:.3f} fitted to {self.num_examples:,} examples: "
-            f"calibration error (ECE) {self.ece_before:.4f} before, {self.ece_after:.4f} after"
+            f"temperature {self.temperature:.3f} fitted to {self.num_examples:,} examples: log loss "
+            f"{self.loss_before:.4f} before, {self.loss_after:.4f} after; calibration error (ECE) "
+            f"{self.ece_before:.4f} before, {self.ece_after:.4f} after"
         )
 
 
@@ -54,12 +77,16 @@ def calibrate(
         raise UserError(f"a temperature is for tasks that give labels a probability, and this is {task.kind}")
     own_MK, gold_M = _decisions(task, examples, predictions)
     is_right = own_MK.argmax(1) == gold_M
-    temperature = fit_temperature(own_MK, gold_M, task.settings.temperature)
-    new_MK = temper(own_MK, temperature / task.settings.temperature)
+    current = task.settings.temperature
+    temperature = fit_temperature(own_MK, gold_M, current)
+    new_MK = own_MK if temperature == current else temper(own_MK, temperature / current)
     found = Calibration(
         temperature,
+        log_loss(own_MK, gold_M),
+        log_loss(new_MK, gold_M),
         calibration_error(own_MK.max(1), is_right),
         calibration_error(new_MK.max(1), is_right),
+        len(gold_M),
         len(examples),
     )
     return task.with_temperature(found.temperature), _with(task, predictions, new_MK), found

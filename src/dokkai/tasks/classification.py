@@ -42,7 +42,7 @@ class Classification:
         for row in rows:
             if self.labels and row.label is not None and row.label not in self._numbers:
                 raise UserError(
-                    f"{path} line {row.line}: unknown label '{row.label}'{did_you_mean(row.label, self.labels)}"
+                    f"{path} {row.place}: unknown label '{row.label}'{did_you_mean(row.label, self.labels)}"
                 )
         return rows
 
@@ -58,7 +58,7 @@ class Classification:
     def parse(self, record: Mapping[str, Any], index: int) -> Row:
         """``{"text": ..., "pair": ..., "id": ...}``, with the column names of the settings."""
         text, pair, name = parse_texts(record, index, self.settings)
-        return Row(text, pair, None, name, index + 1)
+        return Row(text, pair, None, name, f"line {index + 1}")
 
     def encode(self, examples: Sequence[Row], training: bool) -> list[TextFeatures]:
         """One feature per row, cut to ``max_length`` tokens. UserError if there are no labels to train on."""

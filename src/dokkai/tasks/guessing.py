@@ -1,6 +1,7 @@
 """Guessing a task from a file, for a fine-tuning without a recipe."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -19,26 +20,33 @@ from dokkai.settings import parse_overrides
 from dokkai.tasks.guessing_columns import KINDS, Columns, Guess, guess_from_columns
 
 _DEV_SHARE = 0.1  # of the examples, held out where there is no other file to measure on
+_BATCH_SIZE = 32
+_UPDATES, _MOST_EPOCHS = 200, 20  # few examples are shown more often (Mosbach et al. 2021, arXiv 2006.04884)
 _TAG = re.compile(r"O|[BIESLUM]-\S+")
 _NUM_LINES = 200  # of a .tsv, by which sentences are told from a table
 
 
-def guess_recipe(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def guess_recipe(path: str | Path, overrides: Sequence[str] = (), learning_rate: float = 5e-5) -> dict[str, Any]:
     """A recipe for the examples of a file, as ``load_settings`` takes it; what was guessed is said.
 
     What ``overrides`` say of the task (``task.label=stars``) is taken as it is, and the rest guessed around it.
     UserError if no kind of task fits.
     """
-    guess = guess_task(path, parse_overrides(overrides).get("task", {}))
-    chosen = " ".join(f"task.{name}={_shown(value)}" for name, value in guess.task.items())
-    say_once(f"no recipe: a guess is made from {path}, where {guess.reason}: {chosen}")
-    epochs = 2.0 if guess.task["kind"] == "question-answering" else 3.0  # as in the paper
-    train = {"epochs": epochs, "batch_size": 32, "learning_rate": 5e-5, "dev_share": _DEV_SHARE}
-    return {"description": f"guessed from {path}", "task": guess.task, "train": train}
+    given = parse_overrides(overrides)
+    guess, num_examples = guess_task(path, given.get("task", {}))
+    usual = 2.0 if guess.task["kind"] == "question-answering" else 3.0  # as in the paper
+    epochs = max(usual, min(_MOST_EPOCHS, math.ceil(_UPDATES * _BATCH_SIZE / num_examples)))
+    train = {"epochs": epochs, "batch_size": _BATCH_SIZE, "learning_rate": learning_rate}
+    chosen = [f"task.{name}={_shown(value)}" for name, value in guess.task.items()]
+    chosen += [f"train.{name}={value:g}" for name, value in train.items() if name not in given.get("train", {})]
+    say_once(f"no recipe: a guess is made from {path}, where {guess.reason}: {' '.join(chosen)}")
+    return {"description": f"guessed from {path}", "task": guess.task, "train": train | {"dev_share": _DEV_SHARE}}
 
 
-def guess_task(path: str | Path, given: Mapping[str, Any]) -> Guess:
-    """The task that fits the examples of a file, around settings that are ``given``, such as ``{"label": "stars"}``.
+def guess_task(path: str | Path, given: Mapping[str, Any]) -> tuple[Guess, int]:
+    """The task that fits the examples of a file, and how many there are.
+
+    It is guessed around settings that are ``given``, such as ``{"label": "stars"}``.
 
     UserError names the columns if none fits, or a given column that is not there.
     """
@@ -49,16 +57,17 @@ def guess_task(path: str | Path, given: Mapping[str, Any]) -> Guess:
     if kind is not None and kind not in KINDS:
         raise UserError(f"unknown task.kind '{kind}'{did_you_mean(str(kind), KINDS)}")
     if _is_squad(path):
-        found = Guess({"kind": "question-answering"}, "articles hold paragraphs with questions (SQuAD)")
+        found, number = Guess({"kind": "question-answering"}, "articles hold paragraphs with questions (SQuAD)"), 0
     elif "format" not in given and _holds_a_word_a_line(path):
-        found = _guess_sentences(path, given)
+        found, number = _guess_sentences(path, given)
     else:
-        found = _guess_from_table(path, given)
+        found, number = _guess_from_table(path, given)
     if kind not in (None, found.task["kind"]):
         raise UserError(f"{path}: for task.kind={kind} nothing is found in it; {found.reason}: {found.task['kind']}")
     if found.task["kind"] == "question-answering":
-        found.task["no_answer"] = any(question.is_impossible for question in read_squad(path))
-    return found
+        questions = read_squad(path)
+        found.task["no_answer"], number = any(question.is_impossible for question in questions), len(questions)
+    return found, number
 
 
 def _is_squad(path: str | Path) -> bool:
@@ -78,7 +87,7 @@ def _holds_a_word_a_line(path: str | Path) -> bool:
     return bool(lines) and all(_TAG.fullmatch(line.rsplit("\t", 1)[-1].strip()) for line in lines)
 
 
-def _guess_sentences(path: str | Path, given: Mapping[str, Any]) -> Guess:
+def _guess_sentences(path: str | Path, given: Mapping[str, Any]) -> tuple[Guess, int]:
     existing_file(Path(path))
     try:
         sentences = read_sentences(path, given.get("words"), given.get("tags"))
@@ -89,10 +98,10 @@ def _guess_sentences(path: str | Path, given: Mapping[str, Any]) -> Guess:
         ) from error
     num_tags = len({tag for sentence in sentences for tag in sentence.tags or ()})
     task = {"kind": "token-classification"} | {name: given[name] for name in ("words", "tags") if name in given}
-    return Guess(task, f"each line holds a word and one of {num_tags} tags")
+    return Guess(task, f"each line holds a word and one of {num_tags} tags"), len(sentences)
 
 
-def _guess_from_table(path: str | Path, given: Mapping[str, Any]) -> Guess:
+def _guess_from_table(path: str | Path, given: Mapping[str, Any]) -> tuple[Guess, int]:
     columns, header = _read(path, given)
     found = guess_from_columns(columns, given)
     if found is None:
@@ -103,7 +112,7 @@ def _guess_from_table(path: str | Path, given: Mapping[str, Any]) -> Guess:
         )
     if not header:
         found.task["header"] = False
-    return found
+    return found, len(next(iter(columns.values())))
 
 
 def _read(path: str | Path, given: Mapping[str, Any]) -> tuple[Columns, bool]:

@@ -20,6 +20,7 @@ _PAIRS = [  # and names that differ in 1 and 2, or in a and b, alone
     ("query", "document"),
 ]
 _LABELS = ("label", "labels", "class", "category", "target", "sentiment", "score", "rating", "quality", "stars", "gold")
+_SURE_LABELS = _LABELS[:5]  # beside other columns of 0 and 1
 _MORE_LABELS = ("topic", "intent", "emotion", "genre", "polarity", "similarity", "tags")
 _CHOICES = ("choices", "endings", "options", "candidates")
 _CHOICE = r"(choice|ending|option|answer|alternative)[0-9a-h]|[a-h]"
@@ -122,11 +123,11 @@ def _guess_texts(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
         return None
     task = {"text": text} | ({} if pair is None else {"pair": pair})
     rest = {name: values for name, values in columns.items() if name not in (text, pair)}
-    label = label or _named(rest, _LABELS, whole=True)
     flags = given.get("label_columns") or [name for name, values in rest.items() if _are_flags(values)]
+    label = label or _named(rest, _LABELS if len(flags) < 2 else _SURE_LABELS, whole=True)
     if label is None and len(flags) > 1 and kind in (None, "multi-label"):
         return Guess({"kind": "multi-label", **task, "label_columns": flags}, f"columns {_listed(flags)} hold 0 or 1")
-    label = label or _named(_full(rest), (*_LABELS, *_MORE_LABELS)) or _fewest(rest)
+    label = label or _named(_labelled(rest), (*_LABELS, *_MORE_LABELS)) or _fewest(rest)
     if label is None:
         return None
     found = _kind_of(columns[label], kind)
@@ -141,7 +142,7 @@ def _kind_of(values: Sequence[Any], kind: str | None) -> Guess | None:
         return Guess({"kind": "multi-label"}, "holds lists")
     labels = [_text(value) for value in values]
     different = set(labels)
-    separator = next((mark for mark in _SEPARATORS if _has_separator(labels, mark)), None)
+    separator = _separator(labels)
     if kind == "multi-label" or (kind is None and separator is not None):
         separator = separator or ","
         return Guess(
@@ -171,8 +172,13 @@ def _pair(texts: Sequence[str]) -> tuple[str | None, str | None]:
     return None, None
 
 
+def _separator(labels: Sequence[str]) -> str | None:
+    """What parts several labels at once, if they look like that."""
+    return next((mark for mark in _SEPARATORS if _has_separator(labels, mark)), None)
+
+
 def _has_separator(labels: Sequence[str], mark: str) -> bool:
-    """Whether the labels look like several at once: parted they are fewer than whole."""
+    """Whether parted labels are fewer than whole ones."""
     parts = {part.strip() for label in labels for part in label.split(mark)}
     return any(mark in label for label in labels) and len(parts - {""}) < len(set(labels))
 
@@ -197,6 +203,12 @@ def _fewest(columns: Columns) -> str | None:
 
 def _full(columns: Columns) -> Columns:
     return {name: values for name, values in columns.items() if None not in values and "" not in values}
+
+
+def _labelled(columns: Columns) -> Columns:
+    """Columns with a value in each row, or with several labels in some: those may have none in others."""
+    several = [name for name, values in columns.items() if _separator([_text(value) for value in values])]
+    return {name: columns[name] for name in columns if name in several or name in _full(columns)}
 
 
 def _are_lists(values: Sequence[Any]) -> bool:

@@ -40,9 +40,7 @@ class MultiLabel:
         for row in rows:
             for label in row.labels or ():
                 if self.labels and label not in self.labels:
-                    raise UserError(
-                        f"{path} line {row.line}: unknown label '{label}'{did_you_mean(label, self.labels)}"
-                    )
+                    raise UserError(f"{path} {row.place}: unknown label '{label}'{did_you_mean(label, self.labels)}")
         return rows
 
     def find_labels(self, examples: Sequence[LabelledText], path: str | Path) -> tuple[str, ...]:
@@ -55,7 +53,7 @@ class MultiLabel:
     def parse(self, record: Mapping[str, Any], index: int) -> LabelledText:
         """``{"text": ..., "pair": ..., "id": ...}``, with the column names of the settings."""
         text, pair, name = parse_texts(record, index, self.settings)
-        return LabelledText(text, pair, None, name, index + 1)
+        return LabelledText(text, pair, None, name, f"line {index + 1}")
 
     def encode(self, examples: Sequence[LabelledText], training: bool) -> list[TextFeatures]:
         """One feature per row, cut to ``max_length`` tokens. UserError if there are no labels to train on."""

@@ -72,10 +72,10 @@ class MultipleChoice:
 
     def parse(self, record: Mapping[str, Any], index: int) -> ChoiceQuestion:
         """Context, question, choices and id under the column names of the settings."""
-        s, number = self.settings, str(index)
-        name = str(record.get(s.id or "id", number))
+        s, place = self.settings, f"line {index + 1}"
+        name = str(record.get(s.id or "id", index))
         chosen = s.model_copy(update={"id": None})
-        return parse_question(record, chosen, name, index + 1, f"line {index + 1}", is_labelled=False)
+        return parse_question(record, chosen, name, place, place, is_labelled=False)
 
     def encode(self, examples: Sequence[ChoiceQuestion], training: bool) -> list[ChoiceFeatures]:
         """One feature per question. UserError if the right choices are not known, to train on.

@@ -39,7 +39,7 @@ class Regression:
         rows = read_rows(path, s.text, s.pair, s.label, s.id, s.header, s.format, s.ragged, s.skip_short)
         for row in rows:
             if not _is_number(row.label):
-                raise UserError(f"{path} line {row.line}: '{row.label}' (column '{s.label}') is no number")
+                raise UserError(f"{path} {row.place}: '{row.label}' (column '{s.label}') is no number")
         return rows
 
     def find_labels(self, examples: Sequence[Row], path: str | Path) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ class Regression:
     def parse(self, record: Mapping[str, Any], index: int) -> Row:
         """``{"text": ..., "pair": ..., "id": ...}``, with the column names of the settings."""
         text, pair, name = parse_texts(record, index, self.settings)
-        return Row(text, pair, None, name, index + 1)
+        return Row(text, pair, None, name, f"line {index + 1}")
 
     def encode(self, examples: Sequence[Row], training: bool) -> list[TextFeatures]:
         """One feature per row, cut to ``max_length`` tokens. UserError if there are no numbers to train on."""

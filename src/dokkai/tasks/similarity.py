@@ -71,7 +71,7 @@ class Similarity:
         rows = read_rows(path, s.text, s.pair, s.label, s.id, s.header, s.format, s.ragged)
         if not isinstance(s.positive, str):
             for row in rows:
-                _number(row.label, f"{path} line {row.line}")
+                _number(row.label, f"{path} {row.place}")
         return rows
 
     def find_labels(self, examples: Sequence[Row], path: str | Path) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ class Similarity:
     def parse(self, record: Mapping[str, Any], index: int) -> Row:
         """``{"text": ..., "pair": ..., "id": ...}``, with the column names of the settings."""
         text, pair, name = parse_texts(record, index, self.settings)
-        return Row(text, pair, None, name, index + 1)
+        return Row(text, pair, None, name, f"line {index + 1}")
 
     def encode(self, examples: Sequence[Row], training: bool) -> list[PairFeatures]:
         """One feature per pair, each text cut to ``max_length`` tokens; for training only pairs that are alike.
@@ -174,7 +174,7 @@ class Similarity:
         wanted = self.settings.positive
         if row.label is None or isinstance(wanted, str):
             return row.label is not None and row.label == wanted
-        return wanted is None or _number(row.label, f"line {row.line}") >= wanted
+        return wanted is None or _number(row.label, row.place) >= wanted
 
     def _vectors(self, logits: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
         """Of the first and the second texts, each ``(P, D)`` of length 1, in float32."""

@@ -41,6 +41,7 @@ class TaggedText:
     spans: tuple[tuple[int, int], ...]
     tags: tuple[str, ...] | None
     id: str
+    place: str
     document: int
 
     @property
@@ -83,10 +84,10 @@ class TokenClassification:
         s = self.settings
         sentences = read_sentences(path, s.words, s.tags, s.id, format=s.format)
         for sentence in sentences:
-            for tag in sentence.tags or ():
+            for number, tag in enumerate(sentence.tags or ()):
                 if self.labels and tag not in self._numbers:
-                    where = f"{path}: the sentence of line {sentence.line}"
-                    raise UserError(f"{where} has the unknown tag '{tag}'{did_you_mean(tag, self.labels)}")
+                    where = f"{path} {sentence.place_of(number)}"
+                    raise UserError(f"{where}: unknown tag '{tag}'{did_you_mean(tag, self.labels)}")
         return [tagged_text(sentence) for sentence in sentences]
 
     def find_labels(self, examples: Sequence[TaggedText], path: str | Path) -> tuple[str, ...]:
@@ -108,14 +109,14 @@ class TokenClassification:
         column = _WORDS if column.lstrip("-").isdigit() else column  # trained on files with a word a line
         words = record.get(column)
         if isinstance(words, list) and words and all(isinstance(word, str) and word for word in words):
-            return replace(tagged_text(Sentence(tuple(words), None, name, index + 1)), document=index)
+            return replace(tagged_text(Sentence(tuple(words), None, name, f"line {index + 1}")), document=index)
         text = record.get("text")
         if not isinstance(text, str):
             raise UserError(
                 f"line {index + 1}: no text under 'text', and no list of words under '{column}'; "
                 f"found: {', '.join(record) or 'nothing'}"
             )
-        return TaggedText(text, tuple(self._tokenizer.words(text)), None, name, index)
+        return TaggedText(text, tuple(self._tokenizer.words(text)), None, name, f"line {index + 1}", index)
 
     def encode(self, examples: Sequence[TaggedText], training: bool) -> list[TagFeatures]:
         """All sequences of all sentences, in order; how many sentences need several is said.
@@ -239,4 +240,4 @@ def tagged_text(sentence: Sentence) -> TaggedText:
     """The words of a sentence with one space between."""
     ends = np.cumsum([len(word) + 1 for word in sentence.words]).tolist()
     spans = tuple((end - 1 - len(word), end - 1) for word, end in zip(sentence.words, ends, strict=True))
-    return TaggedText(" ".join(sentence.words), spans, sentence.tags, sentence.id, sentence.document)
+    return TaggedText(" ".join(sentence.words), spans, sentence.tags, sentence.id, sentence.place, sentence.document)

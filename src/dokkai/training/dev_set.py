@@ -30,17 +30,24 @@ class DevSet:
         return task.score(self.examples, self.predictions)
 
     def close(self, run: Path, settings: TrainSettings) -> dict[str, Any]:
-        """Predict with the weights that stay, and give the model its temperature; returns facts for ``run.json``."""
+        """Predict with the weights that stay, and give the model its temperature; returns facts for ``run.json``.
+
+        A temperature that is no better for sure is said, and left out.
+        """
         task = self._pipeline.task
         self.evaluate()
         if task is None or not (settings.calibrate and can_calibrate(task)):
             return {}
-        self._pipeline.task, self.predictions, found = calibrate(task, self.examples, self.predictions)
-        self._pipeline.save_task(run)
-        say(str(found))
-        return {"calibration": asdict(found)}
+        calibrated, predictions, found = calibrate(task, self.examples, self.predictions)
+        if found.objection is None:
+            self._pipeline.task, self.predictions = calibrated, predictions
+            self._pipeline.save_task(run)
+            say(str(found))
+        else:
+            say(f"{found}; left out, because {found.objection} (`dokkai evaluate RUN FILE --calibrate` takes it)")
+        return {"calibration": asdict(found) | {"left_out": found.objection}}
 
     def outcomes(self, source: str) -> Outcomes:
-        """What the report shows of the predictions; ``source`` names the file of the examples."""
+        """What the report shows of the predictions; ``source`` says where the examples are from."""
         assert self._pipeline.task is not None
         return describe(self._pipeline.task, self.examples, self.predictions, source)

@@ -13,7 +13,7 @@ from dokkai.data.order import group_by_length, split_by_tokens
 from dokkai.errors import UserError
 from dokkai.files import checksum
 from dokkai.hub import resolve
-from dokkai.model.checkpoint import LoadReport, load_model
+from dokkai.model.checkpoint import LoadReport, load_config, load_model
 from dokkai.model.device import choose_device, choose_precision
 from dokkai.model.heads import Model
 from dokkai.model.initialization import start_positions_as_waves
@@ -30,6 +30,8 @@ from dokkai.training.loop import train
 from dokkai.training.run_directory import RunDirectory
 from dokkai.training.stuck import Stuck, StuckWatch
 
+_RATES = ((768, 5e-5), (512, 1e-4), (0, 3e-4))
+"""Learning rates from a hidden size on: that of the paper, and of those of the small models of 2020 the larger ones."""
 _ALL = 1 << 62  # more tokens than any update has
 
 
@@ -52,7 +54,7 @@ def finetune(
     what pre-training is worth. ``limit`` takes the first examples only. Without ``dev_path`` the settings may hold out
     a share of the examples in its place (``train.dev_share``). The same call continues a stopped run.
     """
-    settings = load_settings(guess_recipe(train_path, overrides) if recipe is None else recipe, overrides)
+    settings = load_settings(guess(train_path, start, overrides) if recipe is None else recipe, overrides)
     settings.refuse_probe()
     if isinstance(settings.task, PretrainingSettings):
         raise UserError(f"recipe '{recipe}' is for pre-training; use `dokkai pretrain`")
@@ -75,6 +77,7 @@ def finetune(
         examples, dev = hold_out(examples, settings.train.dev_share)
         say_once(
             f"without --dev a share of {train_path} is held out to measure on (train.dev_share): {len(dev):,} examples"
+            + ("" if dev else "; all of them read the same")
         )
     chosen = choose_device(device)
     pipeline = Pipeline(model, tokenizer, task, chosen, choose_precision(settings.train.precision, chosen))
@@ -88,7 +91,7 @@ def finetune(
     batches = FeatureBatches(task, task.encode(examples, training=True), settings.train, chosen)
     say(f"from {Path(start)}: " + ("random weights" if random_weights else str(report) or "all weights"))
     length = f"{batches.steps:,} steps" if batches.steps else f"for {settings.train.budget}"
-    for line in check_examples(examples, dev, task.labels):
+    for line in check_examples(examples, dev, () if task.problem_type == "regression" else task.labels):
         say_once(line)
     say(f"fine-tuning on {len(examples):,} examples ({batches.num_features:,} sequences), {length}")
     with run:
@@ -106,8 +109,16 @@ def finetune(
                 pipeline.model, _ = _create_model(origin, task, settings, random_weights)
                 pipeline.model.to(chosen)
         facts = dev_set.close(run.path, settings.train) if dev_set else {}
-        run.finish(dev_set.outcomes(str(dev_path)) if dev_set else None, metrics=metrics | before, **facts)
+        source = str(dev_path or f"{len(dev):,} examples held out of {train_path}")
+        run.finish(dev_set.outcomes(source) if dev_set else None, metrics=metrics | before, **facts)
     return pipeline
+
+
+def guess(train_path: str | Path, start: str | Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """A recipe from the examples, with a learning rate for an encoder of the size of ``start``."""
+    width = load_config(resolve(start)).hidden_size
+    rate = next(rate for least, rate in _RATES if width >= least)
+    return guess_recipe(train_path, overrides, rate)
 
 
 def _attempt(

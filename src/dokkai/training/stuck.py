@@ -25,7 +25,7 @@ class Stuck(Exception):  # noqa: N818 (it is no error: the run begins again)
     def __init__(self, step: int, label: str, loss: float, guess: float) -> None:
         super().__init__(
             f"step {step}: stuck: every prediction on the dev set is '{label}', and the loss ({loss:.3f}) "
-            f"is that of guessing ({guess:.3f})"
+            f"is no better than that of guessing ({guess:.3f})"
         )
         self.facts = {"step": step, "label": label, "loss": round(loss, 4), "guessing": round(guess, 4)}
 
