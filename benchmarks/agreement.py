@@ -13,7 +13,8 @@ for SQuAD, where random ones would take twice the time), padding (to the longest
 the rounding of the warm-up. Weights are in float32, precision is bf16 autocast where dokkai would
 choose it. Both are scored by the same functions (scikit-learn's F1; that of SQuAD's script) on the same dev file.
 
-The same command goes on where it was stopped: what is done lies under ``--work``.
+The same command goes on where it was stopped: what is done lies under ``--work``. With fewer ``--seeds`` it compares
+what is there already.
 """
 
 import argparse
@@ -312,19 +313,20 @@ def compare(runs: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """All seeds of all tasks, the sides in turn."""
+    """Seed by seed, all tasks, the sides in turn: whatever is done when time is short can be compared."""
     from dokkai.model.device import choose_device, choose_precision
     from dokkai.settings import load_settings
 
     args.work.mkdir(parents=True, exist_ok=True)
+    numbers = dict(zip(args.tasks, args.seeds * len(args.tasks) if len(args.seeds) == 1 else args.seeds, strict=True))
     runs = []
-    numbers = args.seeds * len(args.tasks) if len(args.seeds) == 1 else args.seeds
-    for task, number in zip(args.tasks, numbers, strict=True):
-        files(args, task)
-        for seed in range(number):
+    for seed in range(max(numbers.values())):
+        for task in (task for task, number in numbers.items() if seed < number):
+            files(args, task)
             for side in SIDES[:: 1 if seed % 2 else -1]:
                 runs.append(one(args, task, side, seed))
                 print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
+    for task in args.tasks:
         if len({run["steps"] for run in runs if run["task"] == task}) > 1:
             raise SystemExit(f"{task}: the sides do not make equally many updates: {runs}")
     tasks = {
