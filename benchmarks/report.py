@@ -198,13 +198,12 @@ def tasks(results: list[dict]) -> str:
         sides: dict[str, list[float]] = {}
         for run in result["runs"]:
             sides.setdefault(run["side"], []).append(shown * run["metrics"][result["metric"]])
-        linear = next((side for side in sides if side in ("tf-idf", "linear")), "")
-        columns = ("majority", linear, "random weights", result["start"])
+        columns = ("majority", "tf-idf", "features", "random weights", result["start"])
         rate = re.search(r"train\.learning_rate=(\S+)", result["command"])
         cells = [result["name"].removeprefix("task-"), f"{result['examples']['train']:,}", result["metric"]]
         cells += [spread(sides.get(side, [])) for side in columns]
-        cells += [result["start"], str(len(sides[result["start"]])), rate[1] if rate else "the recipe's"]
-        rows.append(cells)
+        numbers = dict.fromkeys(str(len(sides[side])) for side in columns[3:] if side in sides)
+        rows.append([*cells, result["start"], " and ".join(numbers), rate[1] if rate else "the recipe's"])
     return table(head, rows)
 
 
