@@ -6,9 +6,11 @@ For each task, on the development data (``$DOKKAI_DATA``):
 
 - ``majority``: the commonest label of the training file for every example (for tags: the commonest tag of each word;
   for questions: no answer);
-- ``tf-idf``: words and pairs of words by TF-IDF, and logistic regression (scikit-learn); for pairs of texts also what
-  they share; for a number ridge regression on the same; for choices the likeness to the text; for questions the
-  sentence that is most like the question;
+- ``tf-idf``: words and pairs of words by TF-IDF and logistic regression (scikit-learn), its regularization searched on
+  the training file; for two texts what they share and what not; for a number ridge regression on the same; for choices
+  the likeness to the text; for questions the sentence that is most like the question (all in ``baselines.py``);
+- ``features``: the same with features made by hand: for pairs and choices how alike they are, for tags the letters of a
+  word and its neighbours;
 - ``random weights``: the same recipe and the same shape, with ``--random-weights``;
 - ``MODEL``: the recipe from the encoder.
 
@@ -22,17 +24,17 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from baselines import baselines
 from measuring import RESULTS, ROOT, versions, write_result
 
 from dokkai.files import replacing
 from dokkai.settings import load_settings
-from dokkai.tasks import Task, create_task
+from dokkai.tasks import create_task
 from dokkai.tokenization import load_tokenizer
 
 TASKS: dict[str, tuple[str, str, str, list[str]]] = {  # recipe, training file, dev file, overrides for these files
@@ -51,106 +53,6 @@ TASKS: dict[str, tuple[str, str, str, list[str]]] = {  # recipe, training file, 
     "mctest": ("mctest", "mctest/mc500.train.tsv", "mctest/mc500.dev.tsv", []),
     "squad-2.0": ("squad2", "squad/train-v2.0.json.xz", "squad/dev-v2.0.json.xz", []),
 }
-
-
-def texts_of(example: Any) -> list[str]:
-    """The texts of a row, one or two."""
-    return [text for text in (example.text, example.pair) if text is not None]
-
-
-def linear_features(train: Sequence[Any], dev: Sequence[Any]) -> tuple[Any, Any]:
-    """TF-IDF of words and pairs of words; of a pair of texts both, the product and the difference."""
-    from scipy.sparse import hstack
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
-    vectorizer.fit([text for item in train for text in texts_of(item)])
-    found = []
-    for items in (train, dev):
-        sides = [vectorizer.transform(side) for side in zip(*map(texts_of, items), strict=True)]
-        if len(sides) == 2:
-            first, second = sides
-            shared = first.multiply(second)
-            sides = [shared, abs(first - second), shared.sum(1)]
-        found.append(hstack(sides).tocsr())
-    return found[0], found[1]
-
-
-def linear_model(task: Task, train: Sequence[Any], dev: Sequence[Any]) -> list[dict[str, Any]]:
-    """Predictions of TF-IDF with a linear model, as the task makes them."""
-    from sklearn.linear_model import LogisticRegression, Ridge
-
-    if task.kind == "multiple-choice":
-        return by_likeness(dev)
-    if task.kind == "question-answering":
-        return nearest_sentences(dev)
-    x, y = linear_features(train, dev)
-    if task.kind == "regression":
-        values = Ridge(alpha=1.0).fit(x, [float(item.label) for item in train]).predict(y)
-        return [{"value": float(value)} for value in values]
-    model = LogisticRegression(C=10.0, max_iter=1000).fit(x, [item.label for item in train])
-    return [{"label": str(label)} for label in model.predict(y)]
-
-
-def by_likeness(questions: Sequence[Any]) -> list[dict[str, Any]]:
-    """For each question the choice that is most like its text: the cosine of TF-IDF with the question's words."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    vectorizer.fit([item.context for item in questions])
-    predictions = []
-    for item in questions:
-        choices = vectorizer.transform([f"{item.question} {choice}" for choice in item.choices])
-        likeness = (choices @ vectorizer.transform([item.context]).T).toarray()[:, 0]
-        predictions.append({"probabilities": likeness.tolist()})
-    return predictions
-
-
-def nearest_sentences(questions: Sequence[Any]) -> list[dict[str, Any]]:
-    """For each question the sentence of its text that is most like it: the cosine of TF-IDF."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    from dokkai.data.sentences import split_sentences
-
-    vectorizer = TfidfVectorizer(sublinear_tf=True).fit({item.context for item in questions})
-    vectors: dict[str, tuple[list[str], Any]] = {}
-    predictions = []
-    for item in questions:
-        if item.context not in vectors:
-            sentences = split_sentences(item.context)
-            vectors[item.context] = sentences, vectorizer.transform(sentences)
-        sentences, rows = vectors[item.context]
-        likeness = (rows @ vectorizer.transform([item.question]).T).toarray()[:, 0]
-        best = int(likeness.argmax())
-        predictions.append({"id": item.id, "answer": sentences[best], "null_odds": -float(likeness[best])})
-    return predictions
-
-
-def majority(task: Task, train: Sequence[Any], dev: Sequence[Any]) -> list[dict[str, Any]]:
-    """The commonest answer for everything."""
-    if task.kind == "regression":
-        return [{"value": float(np.mean([float(item.label) for item in train]))}] * len(dev)
-    if task.kind == "multiple-choice":
-        place = Counter(item.label for item in train).most_common(1)[0][0]
-        return [{"probabilities": [float(n == place) for n in range(len(item.choices))]} for item in dev]
-    if task.kind == "question-answering":
-        return [{"id": item.id, "answer": "", "null_odds": 0.0} for item in dev]
-    if task.kind == "token-classification":
-        tags: dict[str, Counter[str]] = defaultdict(Counter)
-        for item in train:
-            for word, tag in zip(item.words, item.tags, strict=True):
-                tags[word][tag] += 1
-        best = {word: counts.most_common(1)[0][0] for word, counts in tags.items()}
-        return [{"tags": [best.get(word, "O") for word in item.words]} for item in dev]
-    return [{"label": Counter(item.label for item in train).most_common(1)[0][0]}] * len(dev)
-
-
-def baselines(task: Task, train: Sequence[Any], dev: Sequence[Any]) -> list[dict[str, Any]]:
-    """Their scores."""
-    found = {"majority": majority(task, train, dev)}
-    if task.kind != "token-classification":
-        found["tf-idf"] = linear_model(task, train, dev)
-    return [{"side": side, "metrics": task.score(dev, guesses)} for side, guesses in found.items()]
 
 
 def training_file(name: str, args: argparse.Namespace) -> Path:

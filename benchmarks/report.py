@@ -10,6 +10,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "experiments.md"
+RESULTS = ROOT / "benchmarks" / "results"
+TASKS = ("cola", "sst-2", "mrpc", "rte", "sts-b", "conll-2003", "dream", "mctest", "squad-2.0")  # the order of the rows
+PEERS = ("dokkai", "transformers")
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -175,12 +178,86 @@ def race(result: dict) -> str:
     return table(["run", "steps", "minutes", "last held-out loss", f"minutes to {result['target']:.3f}"], rows)
 
 
+def tasks(results: list[dict]) -> str:
+    """Tasks of the paper by the shipped recipes, beside plain baselines: what there is of them."""
+    head = [
+        "task",
+        "trained on",
+        "metric",
+        "majority",
+        "linear",
+        "random weights",
+        "the encoder",
+        "which",
+        "seeds",
+        "rate",
+    ]
+    rows = []
+    for result in results:
+        shown = 1 if result["recipe"].startswith("squad") else 100  # SQuAD's script gives percent
+        sides: dict[str, list[float]] = {}
+        for run in result["runs"]:
+            sides.setdefault(run["side"], []).append(shown * run["metrics"][result["metric"]])
+        columns = ("majority", "tf-idf", "features", "random weights", result["start"])
+        rate = re.search(r"train\.learning_rate=(\S+)", result["command"])
+        cells = [result["name"].removeprefix("task-"), f"{result['examples']['train']:,}", result["metric"]]
+        cells += [spread(sides.get(side, [])) for side in columns]
+        numbers = dict.fromkeys(str(len(sides[side])) for side in columns[3:] if side in sides)
+        rows.append([*cells, result["start"], " and ".join(numbers), rate[1] if rate else "the recipe's"])
+    return table(head, rows)
+
+
+def spread(values: list[float], digits: int = 1) -> str:
+    """Mean and deviation, the deviation only of several."""
+    if len(values) < 2:
+        return f"{values[0]:.{digits}f}" if values else ""
+    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
+
+
+def agreement(result: dict) -> str:
+    """The same recipe here and in transformers: scores and training loss; then every seed, and the time it took."""
+    head = ["task", "", "dokkai", "transformers", "seeds", "difference", "in standard errors"]
+    rows, seeds = [], []
+    for task, metrics in result["tasks"].items():
+        runs = [run for run in result["runs"] if run["task"] == task]
+        for metric, found in metrics.items():
+            digits = 2 if task == "squad" and metric != "training_loss" else 4  # SQuAD's script gives percent
+            sides = [[run["metrics"][metric] for run in runs if run["side"] == side] for side in PEERS]
+            cells = [task, metric.replace("_", " "), *(spread(values, digits) for values in sides)]
+            cells += [" and ".join(sorted({str(len(values)) for values in sides}))]
+            rows.append([*cells, f"{found['difference']:+.{digits}f}", f"{found['in_standard_errors']:+.1f}"])
+        for side in PEERS:
+            own = [run for run in runs if run["side"] == side]
+            metric = next(iter(metrics))
+            values = ", ".join(f"{run['metrics'][metric]:.4g}" for run in own)
+            clocks = [f"{statistics.median(run[key] for run in own):,.0f}" for key in ("seconds", "cpu_seconds")]
+            seeds.append([task, side, values, *clocks])
+    times = table(["task", "", "the first score, each seed", "median s", "median CPU s"], seeds)
+    return table(head, rows) + "\n\n" + times
+
+
 def render(name: str) -> str:
-    """The table called ``FILE:KIND``, or ``FILE:curve:RUN``; kinds are the functions above."""
+    """The table called ``FILE:KIND``, or ``FILE:curve:RUN``; kinds are the functions above.
+
+    ``task-*:tasks`` is of all such files. Where there is none yet, that is said in place of the table.
+    """
     file, kind, *run = name.split(":")
-    result = json.loads((ROOT / "benchmarks" / "results" / f"{file}.json").read_text())
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{file}.json"))}
+    if not found:
+        return "Not measured yet."
+    if kind == "tasks":
+        places = {f"task-{task}": place for place, task in enumerate(TASKS)}
+        return tasks([found[stem] for stem in sorted(found, key=lambda stem: places.get(stem, len(places)))])
+    result = found[file]
     runs = result["runs"]
-    of_all = {"compare": compare, "memory": memory, "questions": questions, "race": race, "updates": updates}
+    of_all = {
+        "agreement": agreement,
+        "compare": compare,
+        "memory": memory,
+        "questions": questions,
+        "race": race,
+        "updates": updates,
+    }
     if kind in of_all:
         return of_all[kind](result)
     if kind == "opening":
