@@ -38,7 +38,7 @@ def test_from_text_to_the_directories_in_two_sittings(tmp_path):
     done = start(tmp_path, "--pieces", tmp_path / "pieces")
     assert done.returncode == 0, done.stderr
     reader, encoder = (dokkai.load(tmp_path / "ship" / name) for name in ("reader-en", "encoder-en"))
-    assert reader.ask("Who?", "Ada wrote it.").answer in ("", *"Ada wrote it.".split(), "Ada wrote", "wrote it", "it.")
+    assert reader.ask("Who?", "Ada wrote it.").answer in "Ada wrote it."
     assert encoder.fill_mask("the [MASK]")
     assert not (tmp_path / "ship" / "reader-en" / "checkpoints").exists()
     load_script().join(tmp_path / "pieces", tmp_path / "joined")
