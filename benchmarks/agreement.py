@@ -232,6 +232,7 @@ def peer(args: argparse.Namespace, task: str, seed: int, out: Path) -> dict[str,
     loss = trainer.train().training_loss
     rows = steps.read(args.files[1])
     features = steps.encode(rows, training=False)
+    trainer.args.train_sampling_strategy = "sequential"  # grouping by length would shuffle the predictions too
     metrics = steps.score(rows, features, trainer.predict(features).predictions)
     metrics = {name: metrics[name] for name in METRICS[task]} | {TRAINING_LOSS: loss}
     return {"metrics": metrics, "steps": trainer.state.global_step}
