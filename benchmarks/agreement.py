@@ -230,7 +230,6 @@ def peer(args: argparse.Namespace, task: str, seed: int, out: Path) -> dict[str,
         train_dataset=steps.encode(steps.read(args.files[0]), training=True),
     )
     loss = trainer.train().training_loss
-    trainer.args.train_sampling_strategy = "random"  # else it would predict in another order than that of the features
     rows = steps.read(args.files[1])
     features = steps.encode(rows, training=False)
     trainer.args.train_sampling_strategy = "sequential"  # grouping by length would shuffle the predictions too
