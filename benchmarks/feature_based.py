@@ -1,0 +1,80 @@
+"""The encoder as it is: python benchmarks/feature_based.py -> results/feature-based.json
+
+Features of chosen layers, cached once, and a small model on them (paper, section 5.3):
+
+- ``conll-2003``: a BiLSTM on the states, by the recipe ``probe-entities``, for the layers of the paper's table 7;
+  entity-level F1 on the dev file;
+- ``sst-2``: logistic regression on one vector per text, of the first ``--texts`` of the training file; accuracy.
+
+Each from the encoder, and once from random weights of the same shape. The same command goes on where it was stopped.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from measuring import ROOT, versions, write_result
+
+ENTITIES = ("embeddings", "second-to-last", "last", "weighted-last-4", "concat-last-4", "weighted-all")
+TEXTS = ("embeddings", "second-to-last", "last", "sum-last-4", "concat-last-4")
+BEST = "concat-last-4"  # what random weights are shown with
+
+
+def probe(args: argparse.Namespace, task: str, recipe: str, layers: str, is_random: bool, words: list[str]) -> dict:
+    """One run of the verb, or what is left of an earlier one."""
+    side = "random weights" if is_random else args.start.name
+    out = args.work / f"{task}-{layers}-{side.replace(' ', '-')}"
+    cache = args.work / f"features-{task}-{side.replace(' ', '-')}"
+    command = [sys.executable, "-m", "dokkai.cli", "probe", recipe, "--from", args.start, "--out", out]
+    command += ["--cache", cache, *(["--random-weights"] if is_random else []), f"probe.layers={layers}", *words]
+    start = time.perf_counter()
+    subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - start
+    metrics = json.loads((out / "run.json").read_text())["metrics"]
+    return {"task": task, "side": side, "layers": layers, "metrics": metrics, "seconds": seconds}
+
+
+def first_rows(source: Path, number: int, out: Path) -> Path:
+    """The header and so many rows of a table."""
+    with source.open(encoding="utf-8") as file:
+        lines = [line for line, _ in zip(file, range(number + 1), strict=False)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("".join(lines), encoding="utf-8")
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--start", type=Path, default=ROOT / "models" / "mini-en")
+    parser.add_argument("--texts", type=int, default=10_000)
+    parser.add_argument("--lstm-size", type=int, default=768)
+    parser.add_argument("--epochs", type=int, default=10, help="of the BiLSTM")
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("DOKKAI_DATA", ".")))
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "features")
+    args = parser.parse_args()
+    glue, conll = args.data / "glue", args.data / "conll2003"
+    texts = first_rows(glue / "SST-2-train.tsv", args.texts, args.work / f"sst-2-{args.texts}.tsv")
+    words = ["--train", texts, "--dev", glue / "SST-2-dev.tsv", "task.text=sentence", "task.max_length=64"]
+    runs = [probe(args, "sst-2", "my-classes", layers, False, words) for layers in TEXTS]
+    runs.append(probe(args, "sst-2", "my-classes", BEST, True, words))
+    words = ["--train", conll / "train.iob2", "--dev", conll / "dev.iob2", f"probe.lstm_size={args.lstm_size}"]
+    words += [f"train.epochs={args.epochs}", "train.keep=last", "train.evaluate_every=1000000"]
+    runs += [probe(args, "conll-2003", "probe-entities", layers, False, words) for layers in ENTITIES]
+    runs.append(probe(args, "conll-2003", "probe-entities", BEST, True, words))
+    write_result(
+        "feature-based",
+        "python benchmarks/feature_based.py " + " ".join(sys.argv[1:]),
+        runs,
+        versions=versions("dokkai", "torch", "scikit-learn"),
+        start=args.start.name,
+        texts=args.texts,
+        lstm={"size": args.lstm_size, "epochs": args.epochs},
+    )
+
+
+if __name__ == "__main__":
+    main()
