@@ -228,6 +228,23 @@ def agreement(result: dict) -> str:
     return table(head, rows) + "\n\n" + times
 
 
+def in_reach(result: dict) -> str:
+    """The share of questions with the answer among the k best passages."""
+    numbers = list(result["runs"][0]["in_reach"])
+    rows = [
+        [run["data"], run["collection"], f"{run['passages']:,.0f}", *(f"{run['in_reach'][k]:.1f}" for k in numbers)]
+        for run in result["runs"]
+    ]
+    return table(["", "collection", "passages", *(f"best {k}" for k in numbers)], rows)
+
+
+def prior(result: dict) -> str:
+    """How well weights of BM25 fit: the mean of -ln of the share of the right passage."""
+    weights = list(result["runs"][0]["prior"])
+    rows = [[run["data"], run["collection"], *(f"{run['prior'][w]:.3f}" for w in weights)] for run in result["runs"]]
+    return table(["", "collection", *(f"weight {w}" for w in weights)], rows)
+
+
 def render(name: str) -> str:
     """The table called ``FILE:KIND``, or ``FILE:curve:RUN``; kinds are the functions above.
 
@@ -245,7 +262,9 @@ def render(name: str) -> str:
     of_all = {
         "agreement": agreement,
         "compare": compare,
+        "in_reach": in_reach,
         "memory": memory,
+        "prior": prior,
         "questions": questions,
         "race": race,
         "updates": updates,

@@ -6,13 +6,13 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src" / "dokkai"
 ROWS = (  # bottom to top; rooms of one row do not know each other
-    {"errors", "files", "progress", "hub"},
+    {"errors", "files", "progress", "hub", "shipped"},
     {"settings", "tokenization", "evaluation.metrics", "evaluation.calibration", "recipes"},
     {"model", "data"},
     {"tasks"},
     {"pipeline", "reporting"},
     {"training"},
-    {"asking", "evaluating", "predicting", "embedding", "converting", "doctor", "exits", "printing"},
+    {"reading", "evaluating", "predicting", "embedding", "converting", "doctor", "exits", "printing"},
     {"cli"},
 )
 FOUNDATION = ROWS[0]  # small files that may use one another

@@ -84,7 +84,7 @@ def test_finetune_prints_json(home, tmp_path):
 
 def test_ask(home):
     words = ["ask", "Who kept the light?", EXAMPLES / "lighthouse.txt", "--model", home / "reader"]
-    found = json.loads(works(*words, "--json"))
+    (found,) = json.loads(works(*words, "--json", "--always-answer"))
     assert {"answer", "file", "line", "start", "end", "sentence", "confidence"} <= found.keys()
     text = (EXAMPLES / "lighthouse.txt").read_text(encoding="utf-8")
     assert text[found["start"] : found["end"]] == found["answer"]

@@ -81,7 +81,7 @@ def test_texts_that_cannot_be_read(verb, kind, message, home, tmp_path):
             text.mkdir()
     if verb == "ask":
         line = fails("ask", "Who?", text, "--model", home / "reader")
-        message = "there is no text" if kind == "blank" else message
+        message = {"blank": "there is no text", "folder": "no file in this folder can be read"}.get(kind, message)
     else:
         extra = ["--tokenizer", home / "vocab", "--processes", 1] if verb == "prepare" else ["--size", 320]
         line = fails(verb, text, "--out", tmp_path / "out", *extra)

@@ -129,7 +129,7 @@ def test_the_threshold_is_kept_with_the_model(reader, tmp_path, monkeypatch):
 def test_mistakes(home, reader, tmp_path, monkeypatch):
     before = tree(reader)
     topics = EXAMPLES / "topics-dev.csv"
-    for option in (["--set-threshold"], ["--squad-files", tmp_path / "out"]):
+    for option in (["--set-threshold"], ["--squad-files", tmp_path / "out"], ["--always-answer"]):
         assert "are for question answering" in fails("evaluate", home / "sorter", topics, *option)
     answered = squad_file(tmp_path / "answered.json", a=["bees"])
     message = "a null threshold needs a model with task.no_answer and a file with unanswerable questions"
@@ -194,8 +194,11 @@ def test_calibrate_keeps_the_temperature_in_the_model(home, tmp_path):
 
 def test_calibrate_is_refused_where_it_makes_no_sense(reader, home):
     file = EXAMPLES / "dev.json"
-    line = f"--calibrate is for models that give labels a probability; {reader} is for question-answering"
-    assert line in fails("evaluate", reader, file, "--calibrate")
+    line = f"--calibrate is for models that give probabilities; {home / 'encoder'} is for pretraining"
+    assert line in fails("evaluate", home / "encoder", home / "data", "--calibrate")
+    for option in ("--calibrate", "--set-threshold"):
+        line = "--always-answer knows no threshold; leave out --set-threshold and --calibrate"
+        assert line in fails("evaluate", reader, file, "--always-answer", option)
     assert "--calibrate writes to the model, and this is no directory of yours" in fails(
         "evaluate", "no/such-model", file, "--calibrate"
     )

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from dokkai.data.prepare import prepare
     from dokkai.errors import UserError
     from dokkai.pipeline import Answer, Pipeline, load
+    from dokkai.reading.answers import Collection, FoundAnswer, ask
+    from dokkai.reading.documents import Document, read_documents
     from dokkai.tokenization import Tokenizer, load_tokenizer, save_tokenizer, train_tokenizer
     from dokkai.training.finetune import finetune
     from dokkai.training.pretrain import pretrain
@@ -18,9 +20,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Answer": "dokkai.pipeline",
+    "Collection": "dokkai.reading.answers",
+    "Document": "dokkai.reading.documents",
+    "FoundAnswer": "dokkai.reading.answers",
     "Pipeline": "dokkai.pipeline",
     "Tokenizer": "dokkai.tokenization",
     "UserError": "dokkai.errors",
+    "ask": "dokkai.reading.answers",
     "convert": "dokkai.converting",
     "finetune": "dokkai.training.finetune",
     "load": "dokkai.pipeline",
@@ -28,15 +34,20 @@ _HOMES = {
     "prepare": "dokkai.data.prepare",
     "pretrain": "dokkai.training.pretrain",
     "probe": "dokkai.training.probing",
+    "read_documents": "dokkai.reading.documents",
     "save_tokenizer": "dokkai.tokenization",
     "train_tokenizer": "dokkai.tokenization",
 }
 
 __all__ = [
     "Answer",
+    "Collection",
+    "Document",
+    "FoundAnswer",
     "Pipeline",
     "Tokenizer",
     "UserError",
+    "ask",
     "convert",
     "finetune",
     "load",
@@ -44,6 +55,7 @@ __all__ = [
     "prepare",
     "pretrain",
     "probe",
+    "read_documents",
     "save_tokenizer",
     "train_tokenizer",
 ]

@@ -12,7 +12,8 @@ import typer
 
 from dokkai.errors import UserError
 from dokkai.exits import run_app
-from dokkai.printing import print_facts, print_json, print_run
+from dokkai.printing import print_facts, print_json, print_masks, print_run
+from dokkai.shipped import ENCODER, READER, default_model
 
 if TYPE_CHECKING:
     from dokkai.pipeline import Pipeline
@@ -35,31 +36,36 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; unset: the 
 Texts = Annotated[list[str], typer.Argument(metavar="TEXT", help="text files (.gz .xz .zst too), or - for stdin")]
 
 
-@app.command(epilog='Example: dokkai ask "Who built it?" lighthouse.txt --model runs/reader')
+@app.command(epilog='Example: dokkai ask "Who built it?" notes/ paper.pdf --n-best 3')
 def ask(
-    question: Annotated[str, typer.Argument(help="the question")],
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="text files to read, or - for stdin")],
-    model: Annotated[str | None, typer.Option(help="a run fine-tuned for questions, or a name on the hub")] = None,
+    question: Annotated[str, typer.Argument(help="the question; with --chat the first path")],
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PATH...", help="files (.txt .md .html .pdf .docx ...), folders, or - for stdin"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="a run fine-tuned for questions, or a name; unset: reader-en, if it came along")
+    ] = None,
+    n_best: Annotated[int, typer.Option("--n-best", min=1, help="how many answers to show")] = 1,
+    passages: Annotated[int, typer.Option(min=1, help="how many passages to read, those that fit best")] = 20,
+    always_answer: Annotated[bool, typer.Option("--always-answer", help="never say that there is no answer")] = False,
+    chat: Annotated[bool, typer.Option("--chat", help="read once, then ask as often as you like")] = False,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Read text and answer a question with the span that answers it."""
-    from dokkai.asking import answer_from_files, show_answer
-    from dokkai.pipeline import load
+    from dokkai.reading.verb import answer_from_files
 
-    if model is None:
-        raise UserError("no model to read with; give --model RUN, a run of `dokkai finetune squad ...`")
-    best = answer_from_files(load(model, device), question, files)
-    if as_json:
-        print_json(best.to_dict())
-    else:
-        show_answer(best)
+    chosen = model or default_model(READER, "read with; give --model RUN")
+    answer_from_files(chosen, question, paths or [], n_best, passages, always_answer, chat, device, as_json)
 
 
 @app.command("fill-mask", epilog='Example: dokkai fill-mask "Paris is the [MASK] of France." --model runs/mini-en')
 def fill_mask(
     text: Annotated[str, typer.Argument(help="a text with [MASK] where a word is missing")],
-    model: Annotated[str | None, typer.Option(help="a pre-trained run, or a name on the Hugging Face hub")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="a pre-trained run, or a name; unset: encoder-en, if it came along")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="how many words to show for each mask")] = 5,
     device: Device = None,
     as_json: AsJson = False,
@@ -67,15 +73,8 @@ def fill_mask(
     """Guess the words behind [MASK]."""
     from dokkai.pipeline import load
 
-    if model is None:
-        raise UserError("no model to guess with; give --model RUN, a run of `dokkai pretrain ...`")
-    masks = load(model, device).fill_mask(text, top)
-    if as_json:
-        print_json([[{"token": token, "probability": value} for token, value in mask] for mask in masks])
-        return
-    for number, mask in enumerate(masks, start=1):
-        for token, value in mask:
-            print(f"{f'mask {number}  ' if len(masks) > 1 else ''}{value:7.2%}  {token}")
+    masks = load(model or default_model(ENCODER, "guess with; give --model RUN"), device).fill_mask(text, top)
+    print_masks(masks, as_json)
 
 
 @app.command(epilog="Example: dokkai vocab corpus/*.txt.xz --size 30000 --out runs/vocab")
@@ -166,11 +165,14 @@ def pretrain(
     epilog="Example: dokkai finetune squad --from runs/mini --train train.json --dev dev.json --out runs/reader"
 )
 def finetune(
-    start: Annotated[str, typer.Option("--from", help="model directory to start from, or a name on the hub")],
     train: Annotated[Path, typer.Option(help="examples to train on: a file, or a data set of the hub")],
     out: Annotated[Path, typer.Option(help="run directory; the same command continues a stopped run")],
     recipe: Annotated[
         str | None, typer.Argument(help="a recipe (see `dokkai recipes`) or a TOML file; none: guessed from --train")
+    ] = None,
+    origin: Annotated[
+        str | None,
+        typer.Option("--from", help="model to start from: a directory or a name; unset: encoder-en, if it came along"),
     ] = None,
     overrides: Overrides = None,
     dev: Annotated[Path | None, typer.Option(help="examples to evaluate on")] = None,
@@ -186,6 +188,7 @@ def finetune(
     """Fine-tune a model on a task; without a recipe the task is guessed from the examples."""
     from dokkai.training.finetune import finetune as run_finetune
 
+    start = origin or default_model(ENCODER, "start from; give --from RUN")
     if recipe is not None and "." in recipe.partition("=")[0] and "=" in recipe:  # the first of the settings
         overrides, recipe = [recipe, *(overrides or ())], None
 
@@ -219,13 +222,15 @@ def evaluate(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="fit the temperature of the probabilities, and keep it in the model")
     ] = False,
+    always_answer: Annotated[bool, typer.Option("--always-answer", help="refuse no question")] = False,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a model with the standard metrics of its task."""
     from dokkai.evaluating import evaluate_file
 
-    print_facts(evaluate_file(run, file, predictions, squad_files, set_threshold, calibrate, device), as_json)
+    options = (set_threshold, calibrate, always_answer, device)
+    print_facts(evaluate_file(run, file, predictions, squad_files, *options), as_json)
 
 
 @app.command(epilog="Example: dokkai predict runs/reader < questions.jsonl > answers.jsonl")
@@ -243,7 +248,9 @@ def predict(
 
 @app.command(epilog="Example: dokkai embed runs/mini --layers -1,-2 < texts.txt > vectors.jsonl")
 def embed(
-    run: Annotated[str, typer.Argument(help="a model directory, or a name on the Hugging Face hub")],
+    run: Annotated[
+        str | None, typer.Argument(help="a model directory, or a name; none: encoder-en, if it came along")
+    ] = None,
     file: Annotated[str, typer.Argument(help="one text per line; - is stdin")] = "-",
     layers: Annotated[str, typer.Option(help="layers to concatenate: -1 is the last, 0 the embeddings")] = "-1",
     pooling: Annotated[
@@ -263,6 +270,7 @@ def embed(
     """Turn each line of text into a vector."""
     from dokkai.embedding import embed_lines
 
+    run = run or default_model(ENCODER, "embed with; give RUN")
     embed_lines(run, file, _numbers(layers, "--layers"), pooling, out, device, form, max_length)
 
 

@@ -1,5 +1,6 @@
 """Scores of a model on a file of labelled examples; files of its answers; the null threshold."""
 
+import math
 from pathlib import Path
 
 from dokkai.data.squad import write_answers
@@ -18,14 +19,16 @@ def evaluate_file(
     squad_files: Path | None = None,
     set_threshold: bool = False,
     calibrated: bool = False,
+    always_answer: bool = False,
     device: str | None = None,
 ) -> dict[str, float]:
     """The metrics of a model on a file.
 
     ``predictions`` names a JSON file for the predictions, ``squad_files`` a directory for the three files of the 2018
     release. ``set_threshold`` finds the null threshold with the best F1 on the file, keeps it in the model directory,
-    and scores with it; ``calibrated`` does the same with the temperature of the probabilities. UserError if the model
-    has no task, or not the one that an option is for.
+    and scores with it; ``calibrated`` does the same with the temperature of the probabilities. ``always_answer`` scores
+    with no threshold at all: no question is refused. UserError if the model has no task, or not the one that an option
+    is for.
     """
     for is_wanted, option in ((set_threshold, "--set-threshold"), (calibrated, "--calibrate")):
         if is_wanted and not Path(run).is_dir():
@@ -35,10 +38,16 @@ def evaluate_file(
     if task is None:
         raise UserError(f"{run}: a model without a task cannot be evaluated; fine-tune it first")
     reader = task if isinstance(task, QuestionAnswering) else None
-    if reader is None and (squad_files is not None or set_threshold):
-        raise UserError(f"--squad-files and --set-threshold are for question answering; {run} is for {task.kind}")
+    if reader is None and (squad_files is not None or set_threshold or always_answer):
+        raise UserError(
+            f"--squad-files, --set-threshold and --always-answer are for question answering; {run} is for {task.kind}"
+        )
+    if always_answer and (set_threshold or calibrated):
+        raise UserError("--always-answer knows no threshold; leave out --set-threshold and --calibrate")
     if calibrated and not can_calibrate(task):
-        raise UserError(f"--calibrate is for models that give labels a probability; {run} is for {task.kind}")
+        raise UserError(f"--calibrate is for models that give probabilities; {run} is for {task.kind}")
+    if reader is not None and always_answer:
+        task = pipeline.task = reader.with_threshold(math.inf)
     examples = task.read(file)
     if reader is not None and set_threshold:
         reader.check_threshold(examples)  # before the long part

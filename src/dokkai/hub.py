@@ -1,4 +1,4 @@
-"""A model by name: the directory on this machine, or a model of the Hugging Face hub, fetched once into its cache."""
+"""A model by name: a directory, a model that comes with dokkai, or one of the Hugging Face hub, fetched once."""
 
 import importlib
 import re
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dokkai.errors import UserError, did_you_mean
 from dokkai.progress import say
+from dokkai.shipped import NAMES, path_of
 
 _TEXTS = (  # what is read of a model, weights aside
     "config.json",
@@ -27,7 +28,8 @@ _WEIGHTS = (  # the second kind is fetched only where the first is not there
 
 
 def resolve(name: str | Path, weights: bool = True) -> Path:
-    """The directory of a model: ``name`` itself if it is one, else what the hub holds under it, ``name@revision``.
+    """The directory of a model: ``name`` itself if it is one, else a model that comes with dokkai (``shipped.NAMES``),
+    else what the hub holds under it, ``name@revision``.
 
     The package ``huggingface_hub`` fetches, with its cache, its token and its offline mode (``HF_HOME``, ``HF_TOKEN``,
     ``HF_HUB_OFFLINE``). Only files that dokkai reads are fetched; ``weights=False`` leaves the weights out. UserError
@@ -36,6 +38,8 @@ def resolve(name: str | Path, weights: bool = True) -> Path:
     path, text = Path(name), str(name)
     if path.is_dir():
         return path
+    if text in NAMES and not path.exists():
+        return path_of(text)
     if path.exists():
         raise UserError(f"{text}: no such model directory; it is a file, give the directory that holds it")
     if text.startswith((".", "/", "~")) or text.endswith("/") or not _is_name(text):

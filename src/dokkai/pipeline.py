@@ -13,7 +13,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from dokkai.data.order import split_by_tokens
-from dokkai.data.sentences import split_sentences
+from dokkai.data.sentences import sentence_around
 from dokkai.data.squad import Question
 from dokkai.errors import UserError
 from dokkai.evaluation.metrics import are_entity_tags
@@ -65,7 +65,8 @@ _SPARE_ROWS = 128  # a vocabulary may be padded up to a round number of embeddin
 class Answer:
     """An answer and where it stands: ``text[start:end] == answer`` in code points; ``answer`` is "" if there is none.
 
-    ``sentence`` is ``[start, end)`` of the sentence round it; ``confidence`` is the probability among the n best.
+    ``sentence`` is ``[start, end)`` of the sentence round it. ``confidence`` is its probability beside that of other
+    answers and of none. ``score`` compares answers of one question: how much better each is than none.
     """
 
     answer: str
@@ -127,12 +128,16 @@ class Pipeline:
 
     def ask(self, question: str, text: str) -> Answer:
         """Read ``text`` and answer; UserError if the model was not fine-tuned for questions."""
-        if not isinstance(self.task, QuestionAnswering):
-            raise UserError("this model was not fine-tuned to answer questions; use `dokkai finetune squad ...` first")
-        found = self.predict([Question("0", question, text, (), is_labelled=False)])[0]
+        (found,) = self.read(question, [text])
         span = (int(found["start"]), int(found["end"]))
         place = sentence_around(text, span) if found["answer"] else (0, 0)
         return Answer(found["answer"], *span, place, float(found["probability"]), float(-found["null_odds"]))
+
+    def read(self, question: str, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """The prediction for each text, all read together; UserError if the model was not fine-tuned for questions."""
+        if not isinstance(self.task, QuestionAnswering):
+            raise UserError("this model was not fine-tuned to answer questions; use `dokkai finetune squad ...` first")
+        return self.predict([Question(str(i), question, text, (), is_labelled=False) for i, text in enumerate(texts)])
 
     def fill_mask(self, text: str, top: int = 5) -> list[list[tuple[str, float]]]:
         """For each ``[MASK]`` in the text the ``top`` likeliest tokens with their probabilities."""
@@ -284,20 +289,6 @@ def check_length(task: Task, model: Model) -> None:
                 f"{name} is {length}, but the model has {model.config.max_position_embeddings} positions; "
                 f"set {name} to at most that"
             )
-
-
-def sentence_around(text: str, span: tuple[int, int]) -> tuple[int, int]:
-    """``[start, end)`` of the sentences that ``span`` lies in (a span may run over a full stop)."""
-    begin = text.rfind("\n", 0, span[0]) + 1
-    end = text.find("\n", span[1])
-    line = text[begin : end if end >= 0 else len(text)]
-    places, position = [], 0
-    for sentence in split_sentences(line):
-        position = line.index(sentence, position)
-        places.append((begin + position, begin + position + len(sentence)))
-        position += len(sentence)
-    touched = [place for place in places if place[1] > span[0] and place[0] < span[1]]
-    return (touched[0][0], touched[-1][1]) if touched else span
 
 
 def _read_task(path: Path) -> dict[str, Any]:

@@ -21,6 +21,16 @@ def print_facts(facts: dict[str, Any], as_json: bool) -> None:
         print(f"{name:{width}}  {f'{value:.4f}' if isinstance(value, float) else value}")
 
 
+def print_masks(masks: list[list[tuple[str, float]]], as_json: bool) -> None:
+    """For each mask its words, the likeliest first; with several masks the number of the mask stands before them."""
+    if as_json:
+        print_json([[{"token": token, "probability": value} for token, value in mask] for mask in masks])
+        return
+    for number, mask in enumerate(masks, start=1):
+        for token, value in mask:
+            print(f"{f'mask {number}  ' if len(masks) > 1 else ''}{value:7.2%}  {token}")
+
+
 def print_json(value: Any) -> None:
     """Indented, in the characters of the text."""
     print(json.dumps(value, ensure_ascii=False, indent=2))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dokkai.evaluation.calibration import calibration_error, fit_temperature, temper
+from dokkai.evaluation.calibration import calibration_error, fit_confidence, fit_temperature, temper
 
 
 def softmax(logits_NY):
@@ -51,6 +51,21 @@ def test_nothing_wrong_nothing_to_fit():
     assert fit_temperature(np.array([[0.6, 0.4]]), np.array([0]), 2.5) == 2.5
     with pytest.raises(ValueError, match="no predictions"):
         fit_temperature(np.empty((0, 2)), np.empty(0))
+
+
+@pytest.mark.parametrize("sharpness", [0.3, 1.0, 4.0])
+def test_confidence_in_what_was_chosen(sharpness):
+    """Where it is right as often as its probability says, a temperature that was put in is found again."""
+    random = np.random.default_rng(0)
+    true_NY = softmax(random.normal(0, 2, (5000, 4)))
+    chosen_N = true_NY.argmax(1)
+    is_right_N = random.random(5000) < true_NY.max(1)
+    found = fit_confidence(temper(true_NY, 1 / sharpness), chosen_N, is_right_N, 1.0)
+    assert found == pytest.approx(sharpness, rel=0.1)
+    assert fit_confidence(true_NY, chosen_N, np.ones(5000, dtype=bool), 2.5) == 2.5
+    assert fit_confidence(true_NY, chosen_N, np.zeros(5000, dtype=bool), 2.5) == 2.5
+    with pytest.raises(ValueError, match="no predictions"):
+        fit_confidence(np.empty((0, 2)), np.empty(0, dtype=int), np.empty(0, dtype=bool), 1.0)
 
 
 def test_worse_than_guessing_ends_at_the_bound():

@@ -10,9 +10,10 @@ from tiny_tasks import LABELS, build, label_sets, predict, tiny_model
 
 from dokkai.data.label_sets import LabelledText
 from dokkai.data.rows import Row
+from dokkai.data.squad import Answer, Question
 from dokkai.errors import UserError
 from dokkai.evaluation.calibration import temper
-from dokkai.settings import ClassificationSettings, MultiLabelSettings
+from dokkai.settings import ClassificationSettings, MultiLabelSettings, QuestionAnsweringSettings
 from dokkai.tasks import create_task
 from dokkai.tasks.calibrating import calibrate, can_calibrate
 
@@ -121,7 +122,8 @@ def test_all_right(tokenizer, prepared, examples):
         for row in case.examples
     ]
     task, same, found = calibrate(case.task, case.examples, predictions)
-    assert str(found) == "temperature 1: nothing to fit, all 8 examples are right" and found.objection is None
+    assert str(found) == "temperature 1: nothing to fit, all 8 examples are right, or none is"
+    assert found.objection is None
     assert task.settings.temperature == 1
     assert found.ece_before == pytest.approx(0.4) == found.ece_after
     assert [item["label"] for item in same] == [row.label for row in case.examples]
@@ -140,9 +142,53 @@ def test_labels_above_a_threshold_stay(tokenizer, threshold, temperature):
     assert len({len(item["labels"]) for item in own}) > 1
 
 
-@pytest.mark.parametrize("kind", ["squad1", "regression", "token-classification"])
+def answers_of(tokenizer, **settings):
+    """A task, questions of which it gets the sure half right more often than the unsure, and its predictions."""
+    task = create_task(QuestionAnsweringSettings(no_answer=True, **settings), tokenizer)
+    examples, predictions = [], []
+    for number in range(200):
+        is_sure, is_right = number % 2 == 0, number % 10 != 0 if number % 2 == 0 else number % 4 == 1
+        gold = (Answer("Ann" if is_right else "built", 0 if is_right else 4),)
+        examples.append(Question(str(number), "Who?", "Ann built it.", () if number % 20 == 0 else gold))
+        logits = [6.0 if is_sure else 2.0, 1.0, -9.0 if number % 20 else 8.0]
+        nbest = [
+            {"answer": text, "start": start, "end": start + len(text), "start_logit": logit, "end_logit": 0.0}
+            for (text, start), logit in zip((("Ann", 0), ("built", 4), ("", 0)), logits, strict=True)
+        ]
+        predictions.append({"id": str(number), "question": "Who?", "nbest": nbest, "null_odds": logits[2] - logits[0]})
+    return task, examples, task.decide(predictions)
+
+
+@pytest.mark.parametrize("settings", [{}, {"temperature": 3.0}, {"null_threshold": 1.0}])
+def test_answers(tokenizer, settings):
+    """Their confidence comes close to the share that is right; what is answered stays."""
+    task, examples, before = answers_of(tokenizer, **settings)
+    warm, after, found = calibrate(task, examples, before)
+    assert [item["answer"] for item in before] == [item["answer"] for item in after]
+    assert {item["answer"] for item in after} == {"Ann", ""}
+    assert after == warm.decide(before) and warm.settings.temperature == found.temperature
+    assert found.ece_after < 0.1 and found.ece_after < found.ece_before
+    is_right = np.array(task.is_right(examples, after))
+    sure = np.array([item["probability"] for item in after])
+    assert abs(sure.mean() - is_right.mean()) < 0.1
+    assert warm.settings.null_threshold == task.settings.null_threshold
+    _, _, again = calibrate(warm, examples, after)
+    assert again.temperature == pytest.approx(found.temperature, rel=1e-2)
+    assert warm.score(examples, after) == task.score(examples, before)
+
+
+def test_the_list_of_the_n_best_knows_no_temperature(tokenizer):
+    """It stays that of the release."""
+    task, examples, before = answers_of(tokenizer)
+    _, after, _ = calibrate(task, examples, before)
+    assert [item["nbest"] for item in before] == [item["nbest"] for item in after]
+
+
+@pytest.mark.parametrize("kind", ["regression", "token-classification"])
 def test_other_kinds(kind, tokenizer, prepared, examples):
     task = build(kind, tokenizer, prepared, examples).task
     assert not can_calibrate(task)
-    with pytest.raises(UserError, match=f"a temperature is for tasks that give labels a probability.* {task.kind}"):
+    with pytest.raises(
+        UserError, match=f"a temperature is for tasks that give .* a probability, and this is {task.kind}"
+    ):
         calibrate(task, [], [])

@@ -16,6 +16,11 @@ _BATCH = 1 << 20  # characters that the tokenizer gets at once
 _LONGEST_TEXT = 100_000  # characters that the tokenizer gets as one string
 _OTHER_SPACE = re.compile(r"[^\S\x00-\x7f]|[\ud800-\udfff]")  # and halves of surrogate pairs, which Rust does not know
 
+_WHOLE = re.compile(r"[.!?…。！？][\"'”’)\]]*\s*$")
+_ITEM = re.compile(r"\s*([-*+•#|>]|\d+[.)]\s)")  # of a list, a heading, a table: they begin anew
+_WRAPPED = 50  # characters: shorter lines end where they end
+_MOST_WRAPPED = 30  # lines of one sentence
+
 
 def split_sentences(line: str, language: str = "en") -> list[str]:
     """Cut a line into its sentences, stripped, none empty; ``language`` is an ISO 639-1 code.
@@ -26,6 +31,45 @@ def split_sentences(line: str, language: str = "en") -> list[str]:
     shown = line if line.isascii() else _OTHER_SPACE.sub(" ", line)
     ends = [0, *accumulate(len(piece) for piece in segment(language, shown))]
     return [sentence for begin, end in pairwise(ends) if (sentence := line[begin:end].strip())]
+
+
+def sentence_around(text: str, span: tuple[int, int]) -> tuple[int, int]:
+    """``[start, end)`` of the sentences that ``span`` lies in (a span may run over a full stop).
+
+    A line's end is a sentence's end, unless the line is long and breaks off: then it was wrapped, and goes on below.
+    """
+    begin, end = _line_around(text, span)
+    line = text[begin:end].replace("\n", " ")
+    places, position = [], 0
+    for sentence in split_sentences(line):
+        position = line.index(sentence, position)
+        places.append((begin + position, begin + position + len(sentence)))
+        position += len(sentence)
+    touched = [place for place in places if place[1] > span[0] and place[0] < span[1]]
+    return (touched[0][0], touched[-1][1]) if touched else span
+
+
+def _line_around(text: str, span: tuple[int, int]) -> tuple[int, int]:
+    """The line that a span lies in, with those that it was wrapped from and into: a few, or it is a list."""
+    begin, end = text.rfind("\n", 0, span[0]) + 1, text.find("\n", span[1])
+    end = end if end >= 0 else len(text)
+    for _ in range(_MOST_WRAPPED):
+        above = text.rfind("\n", 0, max(begin - 1, 0)) + 1
+        if begin == 0 or not _is_wrapped(text[above : begin - 1], text[begin:end]):
+            break
+        begin = above
+    for _ in range(_MOST_WRAPPED):
+        below = text.find("\n", end + 1)
+        below = below if below >= 0 else len(text)
+        if end >= len(text) or not _is_wrapped(text[text.rfind("\n", 0, end) + 1 : end], text[end + 1 : below]):
+            break
+        end = below
+    return begin, end
+
+
+def _is_wrapped(line: str, following: str) -> bool:
+    is_whole = _WHOLE.search(line) is not None or len(line) < _WRAPPED
+    return not is_whole and following.strip() != "" and _ITEM.match(following) is None
 
 
 class Encoded(NamedTuple):

@@ -8,9 +8,9 @@ import io
 import lzma
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, BinaryIO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 import zstandard
 
@@ -26,7 +26,7 @@ COMPRESSED = (".gz", ".xz", ".zst")
 """File name endings that are decompressed while reading."""
 
 
-def open_text(path: str | Path) -> BinaryIO:
+def open_text(path: str | Path) -> io.BufferedReader:
     """Open a plain, .gz, .xz or .zst file, or standard input for ``-``, as a stream of decompressed bytes.
 
     Closing it leaves standard input open. UserError if the file is missing, empty or a directory, and, while reading,
@@ -54,21 +54,30 @@ def read_lines(path: str | Path) -> Iterator[str]:
     A byte order mark at the start is dropped. UserError names the first byte, counted from 0 in the decompressed text,
     that is not UTF-8.
     """
-    name = "standard input" if str(path) == "-" else str(path)
     with open_text(path) as stream:
-        offset = 0
-        for line in stream:
-            start = len(_BOM) if offset == 0 and line.startswith(_BOM) else 0
-            try:
-                text = line[start:].decode("utf-8")
-            except UnicodeDecodeError as error:
-                where = offset + start + error.start
-                found = error.object[error.start]
-                raise UserError(
-                    f"{name}: not UTF-8 at byte {where} of its text (0x{found:02x}); convert the file to UTF-8"
-                ) from error
-            offset += len(line)
-            yield text.removesuffix("\n").removesuffix("\r")
+        yield from decode_lines(stream, name_of(path))
+
+
+def decode_lines(lines: Iterable[bytes], name: str) -> Iterator[str]:
+    """The same for the lines of a stream; ``name`` is what an error calls it."""
+    offset = 0
+    for line in lines:
+        start = len(_BOM) if offset == 0 and line.startswith(_BOM) else 0
+        try:
+            text = line[start:].decode("utf-8")
+        except UnicodeDecodeError as error:
+            where = offset + start + error.start
+            found = error.object[error.start]
+            raise UserError(
+                f"{name}: not UTF-8 at byte {where} of its text (0x{found:02x}); convert the file to UTF-8"
+            ) from error
+        offset += len(line)
+        yield text.removesuffix("\n").removesuffix("\r")
+
+
+def name_of(path: str | Path) -> str:
+    """What an error calls a file, or standard input."""
+    return "standard input" if str(path) == "-" else str(path)
 
 
 def read_documents(paths: Sequence[str | Path]) -> Iterator[list[str]]:

@@ -5,6 +5,8 @@ Guo et al. 2017, "On Calibration of Modern Neural Networks".
 N examples · Y labels
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 _LOWEST, _HIGHEST = 0.05, 20.0  # temperatures
@@ -36,19 +38,48 @@ def fit_temperature(probabilities_NY: np.ndarray, labels_N: np.ndarray, current:
     if (probabilities_NY.argmax(1) == labels_N).all():
         return current
 
+    def loss(temperature: float) -> float:
+        return log_loss(temper(probabilities_NY, temperature / current), labels_N)
+
+    return _lowest(loss)
+
+
+def fit_confidence(probabilities_NY: np.ndarray, chosen_N: np.ndarray, is_right_N: np.ndarray, current: float) -> float:
+    """The temperature, from 0.05 to 20, under which the probability of what was chosen says best whether it is right.
+
+    Where what is right may not be among what is decided between, as with answers. ``chosen_N`` are numbers of columns;
+    ``current`` is the temperature that the probabilities were made with. It stays where all are right, or none.
+    ValueError without examples.
+    """
+    if not len(chosen_N):
+        raise ValueError("no predictions")
+    if is_right_N.all() or not is_right_N.any():
+        return current
+    rows = np.arange(len(chosen_N))
+
+    def loss(temperature: float) -> float:
+        return confidence_loss(temper(probabilities_NY, temperature / current)[rows, chosen_N], is_right_N)
+
+    return _lowest(loss)
+
+
+def _lowest(loss: Callable[[float], float]) -> float:
+    """The temperature with the lowest loss."""
     from scipy.optimize import minimize_scalar  # here, because the import takes a while
 
-    def loss(log_temperature: float) -> float:
-        return log_loss(temper(probabilities_NY, float(np.exp(log_temperature)) / current), labels_N)
-
-    found = minimize_scalar(loss, bounds=(np.log(_LOWEST), np.log(_HIGHEST)), method="bounded")
-    return float(np.exp(found.x))
+    bounds = (np.log(_LOWEST), np.log(_HIGHEST))
+    return float(np.exp(minimize_scalar(lambda x: loss(float(np.exp(x))), bounds=bounds, method="bounded").x))
 
 
 def log_loss(probabilities_NY: np.ndarray, labels_N: np.ndarray) -> float:
     """The mean of minus the logarithm of the right labels' probabilities: what a temperature is fitted to."""
     chosen_N = probabilities_NY[np.arange(len(labels_N)), labels_N]
     return -float(np.log(np.maximum(chosen_N, _TINY)).mean())
+
+
+def confidence_loss(confidences_N: np.ndarray, is_right_N: np.ndarray) -> float:
+    """The same of "right" and "wrong", where ``confidences_N`` are the probabilities of "right"."""
+    return log_loss(np.stack([1 - confidences_N, confidences_N], axis=1), is_right_N.astype(int))
 
 
 def temper(probabilities_NY: np.ndarray, temperature: float) -> np.ndarray:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 
 _HALF = (torch.bfloat16, torch.float16)
 
@@ -39,6 +38,8 @@ class Packing:
 
     def attend(self, q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, distance: int | None) -> Tensor:
         """Attention inside each sequence, ``(T, H, K)``; ``distance``: to tokens at most so far away."""
+        from torch.nn.attention.varlen import varlen_attn  # here: its import brings the whole compiler along
+
         window = (-1, -1) if distance is None else (distance, distance)
         most = self.shape[1]  # the longest may be shorter; asking for its length would wait for the GPU
         out = varlen_attn(q_THK, k_THK, v_THK, self.starts, self.starts, most, most, window_size=window)

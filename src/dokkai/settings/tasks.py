@@ -199,7 +199,12 @@ class QuestionAnsweringSettings(Section):
     n_best_size: int = Field(20, ge=1, description="candidate starts and ends per window, and answers kept")
     max_answer_length: int = Field(30, ge=1, description="longest answer in tokens")
     no_answer: bool = Field(False, description="questions may have no answer (SQuAD 2.0)")
-    null_threshold: float = Field(0.0, description="no answer if null score - best score is above this")
+    null_threshold: float = Field(
+        0.0, description="no answer if null score - best score is above this; train.tune_threshold finds it"
+    )
+    temperature: float = Field(
+        1.0, gt=0, description="scores are divided by it for probabilities: 2 is less sure; train.calibrate fits it"
+    )
     scoring: Literal["squad", "characters"] = Field(
         "squad", description="words without articles, as SQuAD; or characters, as JSQuAD, for text without spaces"
     )

@@ -65,6 +65,9 @@ class TrainSettings(Section):
         2, ge=0, description="how often a stuck classification begins anew with half the rate; 0: never"
     )
     calibrate: bool = Field(True, description="fit the temperature of the probabilities to the dev set at the end")
+    tune_threshold: bool = Field(
+        True, description="find task.null_threshold on the dev set at the end, if it has unanswerable questions"
+    )
     workers: int = Field(0, ge=0, description="processes that prepare batches; 0: a thread of this one")
 
     @property

@@ -10,15 +10,24 @@ from typing import Any
 import numpy as np
 
 from dokkai.errors import UserError
-from dokkai.evaluation.calibration import calibration_error, fit_temperature, log_loss, temper
+from dokkai.evaluation.calibration import (
+    calibration_error,
+    confidence_loss,
+    fit_confidence,
+    fit_temperature,
+    log_loss,
+    temper,
+)
 from dokkai.tasks.base import Task
 from dokkai.tasks.classification import Classification
 from dokkai.tasks.multi_label import MultiLabel
 from dokkai.tasks.multiple_choice import MultipleChoice
+from dokkai.tasks.question_answering import QuestionAnswering
+from dokkai.tasks.spans import margins, weigh
 
 _CHANCE = 3.84  # twice the gain in log likelihood that fitting one number to noise exceeds in 5 % of all cases
 _FEW = 50  # examples: with fewer the weights, too, were chosen by chance
-_KINDS = (Classification, MultiLabel, MultipleChoice)
+_KINDS = (Classification, MultiLabel, MultipleChoice, QuestionAnswering)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,8 @@ class Calibration:
     def __str__(self) -> str:
         """One line."""
         if self._is_old:
-            return f"temperature {self.temperature:g}: nothing to fit, all {self.num_examples:,} examples are right"
+            words = f"all {self.num_examples:,} examples are right, or none is"
+            return f"temperature {self.temperature:g}: nothing to fit, {words}"
         return (
             f"temperature {self.temperature:.3f} fitted to {self.num_examples:,} examples: log loss "
             f"{self.loss_before:.4f} before, {self.loss_after:.4f} after; calibration error (ECE) "
@@ -62,19 +72,23 @@ class Calibration:
 
 
 def can_calibrate(task: Task) -> bool:
-    """Whether the task gives probabilities to labels or choices."""
+    """Whether the task gives probabilities to labels, choices or answers."""
     return isinstance(task, _KINDS)
 
 
 def calibrate(
     task: Task, examples: Sequence[Any], predictions: Sequence[dict[str, Any]]
 ) -> tuple[Task, list[dict[str, Any]], Calibration]:
-    """The task with the temperature that fits ``predictions``, and the predictions under it: their labels stay.
+    """The task with the temperature that fits ``predictions``, and the predictions under it: labels and answers stay.
 
     The predictions are those of this task, whatever its temperature is. UserError for a task without probabilities.
     """
     if not isinstance(task, _KINDS):
-        raise UserError(f"a temperature is for tasks that give labels a probability, and this is {task.kind}")
+        raise UserError(
+            f"a temperature is for tasks that give labels or answers a probability, and this is {task.kind}"
+        )
+    if isinstance(task, QuestionAnswering):
+        return _calibrate_answers(task, examples, predictions)
     own_MK, gold_M = _decisions(task, examples, predictions)
     is_right = own_MK.argmax(1) == gold_M
     current = task.settings.temperature
@@ -90,6 +104,37 @@ def calibrate(
         len(examples),
     )
     return task.with_temperature(found.temperature), _with(task, predictions, new_MK), found
+
+
+def _calibrate_answers(
+    task: QuestionAnswering, examples: Sequence[Any], predictions: Sequence[dict[str, Any]]
+) -> tuple[Task, list[dict[str, Any]], Calibration]:
+    """The right answer need not be among the n best: what is fitted is whether the chosen one is right, exactly."""
+    predictions = task.decide(predictions)
+    is_right = np.array(task.is_right(examples, predictions))
+    most = 1 + max(len(item["nbest"]) for item in predictions)
+    own_MK = np.zeros((len(predictions), most))
+    chosen_M = np.zeros(len(predictions), dtype=int)  # no answer stands first
+    for row, item in enumerate(predictions):
+        answers, null_prob = weigh(margins(item["nbest"], task.settings), task.settings)
+        own_MK[row, : 1 + len(answers)] = [null_prob, *answers] if answers else [1.0]
+        if item["answer"]:
+            texts = [entry["answer"] for entry in item["nbest"] if entry["answer"]]
+            chosen_M[row] = 1 + texts.index(item["answer"])
+    temperature = fit_confidence(own_MK, chosen_M, is_right, task.settings.temperature)
+    warm = task.with_temperature(temperature)
+    new = warm.decide(predictions)
+    before, after = (np.array([item["probability"] for item in items]) for items in (predictions, new))
+    found = Calibration(
+        temperature,
+        confidence_loss(before, is_right),
+        confidence_loss(after, is_right),
+        calibration_error(before, is_right),
+        calibration_error(after, is_right),
+        len(examples),
+        len(examples),
+    )
+    return warm, new, found
 
 
 def _decisions(

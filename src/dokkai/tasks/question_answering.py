@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from dokkai.data.squad import Question, read_squad
 from dokkai.errors import UserError
-from dokkai.evaluation.metrics import best_null_threshold, squad_scores
+from dokkai.evaluation.metrics import best_null_threshold, exact_matches, squad_scores
 from dokkai.progress import Progress, say
 from dokkai.settings import QuestionAnsweringSettings
 from dokkai.tasks.base import Batch, pad
@@ -148,8 +148,9 @@ class QuestionAnswering:
         """Per question ``id``, ``question``, ``answer`` ("" for none), ``start``, ``end``, ``probability``,
         ``null_odds``, ``nbest``.
 
-        ``start`` and ``end`` are code points in the context. ``probability`` is the softmax over the n-best list (with
-        "no answer" in it under ``no_answer``). ``null_odds`` is the score of no answer minus that of the best answer
+        ``start`` and ``end`` are code points in the context. ``probability`` is that of the answer beside the others of
+        the n-best list, under ``null_threshold`` and ``temperature``; those in the list know neither, as in the
+        release. ``null_odds`` is the score of no answer minus that of the best answer
         (a huge number where the context is empty).
         """
         readings: dict[int, list[Reading]] = defaultdict(list)
@@ -185,9 +186,13 @@ class QuestionAnswering:
             scores |= best_null_threshold(answers, texts, _null_odds(predictions), self.settings.scoring)
         return scores
 
+    def has_threshold(self, examples: Sequence[Question]) -> bool:
+        """Whether a null threshold can be found on these questions."""
+        return self.settings.no_answer and not all(_answers(examples).values())
+
     def check_threshold(self, examples: Sequence[Question]) -> None:
-        """UserError if no null threshold can be found on these questions."""
-        if not self.settings.no_answer or all(_answers(examples).values()):
+        """UserError if none can be found."""
+        if not self.has_threshold(examples):
             raise UserError("a null threshold needs a model with task.no_answer and a file with unanswerable questions")
 
     def best_threshold(self, examples: Sequence[Question], predictions: Sequence[dict[str, Any]]) -> float:
@@ -204,9 +209,20 @@ class QuestionAnswering:
             raise UserError("no null threshold is better than refusing every question; train the model longer")
         return best["best_f1_thresh"]
 
+    def is_right(self, examples: Sequence[Question], predictions: Sequence[dict[str, Any]]) -> list[bool]:
+        """Whether each prediction matches a correct answer exactly, or rightly refuses."""
+        answers = _answers(examples)
+        texts = {item["id"]: item["answer"] for item in predictions}
+        exact = exact_matches(answers, texts, self.settings.scoring)
+        return [exact[item.id] for item in examples]
+
     def with_threshold(self, threshold: float) -> Self:
         """The same task with another ``null_threshold``."""
         return type(self)(self.settings.model_copy(update={"null_threshold": threshold}), self._tokenizer)
+
+    def with_temperature(self, temperature: float) -> Self:
+        """The same task with another ``temperature``."""
+        return type(self)(self.settings.model_copy(update={"temperature": temperature}), self._tokenizer)
 
 
 def _answers(examples: Sequence[Question]) -> dict[str, list[str]]:

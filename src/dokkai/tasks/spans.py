@@ -167,10 +167,36 @@ def choose(nbest: Sequence[dict[str, Any]], null_odds: float, settings: Question
     """``answer``, ``start``, ``end`` and ``probability`` of the best text of the list.
 
     Or of no answer ("", 0, 0), under ``no_answer`` if ``null_odds`` is above ``null_threshold``, and where there is no
-    text at all.
+    text at all. ``probability`` is that of ``weigh``.
     """
     refuses = settings.no_answer and null_odds > settings.null_threshold
     chosen = next((item for item in nbest if bool(item["answer"]) != refuses), None)
     if chosen is None:
         return {"answer": "", "start": 0, "end": 0, "probability": 1.0}
-    return {key: chosen[key] for key in ("answer", "start", "end", "probability")}
+    texts = [item for item in nbest if item["answer"]]
+    probabilities, null_prob = weigh(margins(nbest, settings), settings)
+    probability = null_prob if refuses else probabilities[texts.index(chosen)]
+    return {key: chosen[key] for key in ("answer", "start", "end")} | {"probability": probability}
+
+
+def margins(nbest: Sequence[dict[str, Any]], settings: QuestionAnsweringSettings) -> list[float]:
+    """The scores of the texts of an n-best list, in its order; under ``no_answer`` minus the score of no answer.
+
+    So they can be compared between contexts: what is common to all scores of a context falls out.
+    """
+    scores = {item["answer"]: item["start_logit"] + item["end_logit"] for item in nbest}
+    null = scores.pop("", 0.0)
+    return [score - null if settings.no_answer else score for score in scores.values()]
+
+
+def weigh(margins: Sequence[float], settings: QuestionAnsweringSettings) -> tuple[list[float], float]:
+    """The probability of each text, and of no answer; together they are 1.
+
+    A softmax over the margins and ``-null_threshold``, which stands for no answer (under ``no_answer``), so that it
+    wins exactly where it is chosen. All are divided by the ``temperature`` first.
+    """
+    null = [-settings.null_threshold] if settings.no_answer else []
+    scores = np.array([*margins, *null]) / settings.temperature
+    exponents = np.exp(scores - scores.max(initial=-np.inf))
+    values = (exponents / exponents.sum()).tolist()
+    return values[: len(margins)], values[-1] if null else 0.0

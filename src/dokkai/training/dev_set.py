@@ -5,11 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dokkai.errors import UserError
 from dokkai.pipeline import Pipeline
 from dokkai.progress import say
 from dokkai.reporting.forms import Outcomes
 from dokkai.reporting.outcomes import describe
 from dokkai.settings import TrainSettings
+from dokkai.tasks import QuestionAnswering
 from dokkai.tasks.calibrating import calibrate, can_calibrate
 
 
@@ -30,22 +32,44 @@ class DevSet:
         return task.score(self.examples, self.predictions)
 
     def close(self, run: Path, settings: TrainSettings) -> dict[str, Any]:
-        """Predict with the weights that stay, and give the model its temperature; returns facts for ``run.json``.
+        """Predict with the weights that stay; give the model its null threshold and its temperature, each where the
+        task has one. Returns facts for ``run.json``; ``metrics`` among them, where the threshold changed them.
 
         A temperature that is no better for sure is said, and left out.
         """
-        task = self._pipeline.task
         self.evaluate()
-        if task is None or not (settings.calibrate and can_calibrate(task)):
-            return {}
-        calibrated, predictions, found = calibrate(task, self.examples, self.predictions)
-        if found.objection is None:
-            self._pipeline.task, self.predictions = calibrated, predictions
+        facts: dict[str, Any] = {}
+        if settings.tune_threshold:
+            facts |= self._tune_threshold()
+        task = self._pipeline.task
+        if task is not None and settings.calibrate and can_calibrate(task):
+            calibrated, predictions, found = calibrate(task, self.examples, self.predictions)
+            if found.objection is None:
+                self._pipeline.task, self.predictions = calibrated, predictions
+                say(str(found))
+            else:
+                say(f"{found}; left out, because {found.objection} (`dokkai evaluate RUN FILE --calibrate` takes it)")
+            facts["calibration"] = asdict(found) | {"left_out": found.objection}
+        if facts:
             self._pipeline.save_task(run)
-            say(str(found))
-        else:
-            say(f"{found}; left out, because {found.objection} (`dokkai evaluate RUN FILE --calibrate` takes it)")
-        return {"calibration": asdict(found) | {"left_out": found.objection}}
+        return facts
+
+    def _tune_threshold(self) -> dict[str, Any]:
+        task = self._pipeline.task
+        if not isinstance(task, QuestionAnswering) or not task.has_threshold(self.examples):
+            return {}
+        before = task.score(self.examples, self.predictions)
+        try:
+            tuned = task.with_threshold(task.best_threshold(self.examples, self.predictions))
+        except UserError as error:
+            say(f"{error}; the null threshold stays {task.settings.null_threshold:g}")
+            return {}
+        self._pipeline.task, self.predictions = tuned, tuned.decide(self.predictions)
+        after = tuned.score(self.examples, self.predictions)
+        value = tuned.settings.null_threshold
+        found = {"value": value, "f1_before": before["f1"], "f1_after": after["f1"]}
+        say(f"null threshold {value:.3f}: F1 on the dev set {before['f1']:.2f} before, {after['f1']:.2f} after")
+        return {"null_threshold": found, "metrics": after}
 
     def outcomes(self, source: str) -> Outcomes:
         """What the report shows of the predictions; ``source`` says where the examples are from."""

@@ -109,8 +109,9 @@ def finetune(
                 pipeline.model, _ = _create_model(origin, task, settings, random_weights)
                 pipeline.model.to(chosen)
         facts = dev_set.close(run.path, settings.train) if dev_set else {}
+        metrics |= before | facts.pop("metrics", {})
         source = str(dev_path or f"{len(dev):,} examples held out of {train_path}")
-        run.finish(dev_set.outcomes(source) if dev_set else None, metrics=metrics | before, **facts)
+        run.finish(dev_set.outcomes(source) if dev_set else None, metrics=metrics, **facts)
     return pipeline
 
 

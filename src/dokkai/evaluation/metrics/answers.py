@@ -45,6 +45,14 @@ def squad_scores(
     return scores
 
 
+def exact_matches(
+    answers: Mapping[str, Sequence[str]], predictions: Mapping[str, str], scoring: Scoring = "squad"
+) -> dict[str, bool]:
+    """For each question whether its prediction is one of its correct texts, as for ``squad_scores``."""
+    exact, _ = _raw_scores(answers, predictions, scoring)
+    return {question_id: value == 1 for question_id, value in exact.items()}
+
+
 def best_null_threshold(
     answers: Mapping[str, Sequence[str]],
     predictions: Mapping[str, str],

@@ -1,0 +1,191 @@
+"""A question put to documents: the best answers in the passages that fit it, with their places."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dokkai.data.sentences import sentence_around
+from dokkai.errors import UserError
+from dokkai.pipeline import Answer, Pipeline
+from dokkai.progress import Progress
+from dokkai.reading.documents import Document
+from dokkai.reading.passages import Span, cut_into_passages
+from dokkai.reading.ranking import Ranking, terms
+from dokkai.settings import QuestionAnsweringSettings
+from dokkai.tasks.spans import margins, weigh
+
+PASSAGES = 20
+"""How many passages are read for a question, if nothing else is said."""
+
+_EARLIER = 0.5  # what a word of the question before counts in the ranking, beside 1 for a word of this one
+_PRIOR = 1.0  # log-odds that a point of BM25 is worth, as measured by benchmarks/passages.py
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAnswer(Answer):
+    """An answer and the document it stands in. Of no answer ``file`` is "", ``line`` and ``page`` are None.
+
+    ``line`` and ``page`` count from 1; only a PDF has pages. ``rank_score`` is the BM25 score of the passage.
+    """
+
+    question: str
+    file: str
+    line: int | None
+    page: int | None
+    sentence_text: str
+    rank_score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; the names stay from version to version."""
+        return {
+            "question": self.question,
+            "answer": self.answer,
+            "file": self.file or None,
+            "line": self.line,
+            "page": self.page,
+            "start": self.start,
+            "end": self.end,
+            "sentence": self.sentence_text,
+            "sentence_start": self.sentence[0],
+            "confidence": round(self.confidence, 4),
+            "rank_score": round(self.rank_score, 4),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A part of a document, ``document.text[start:end]``, and how well it fits the question."""
+
+    document: Document
+    start: int
+    end: int
+    rank_score: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """Its text."""
+        return self.document.text[self.start : self.end]
+
+
+class Collection:
+    """Documents cut into passages, which can be ranked; made once for any number of questions."""
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        self._passages: list[tuple[Document, Span]] = []
+        with Progress("cutting documents into passages", len(documents), "documents") as progress:
+            for document in documents:
+                self._passages += [(document, span) for span in cut_into_passages(document.text)]
+                progress.advance()
+        self._ranking = Ranking([document.text[start:end] for document, (start, end) in self._passages])
+
+    def __len__(self) -> int:
+        """The number of passages."""
+        return len(self._passages)
+
+    def best(self, question: str, num_passages: int = PASSAGES, earlier: str = "") -> list[Passage]:
+        """The passages that fit the question best, best first; of equals the earlier.
+
+        The words of ``earlier``, the question before, count half as much as those of the question.
+        """
+        scores = self._ranking.scores(terms(question)) + _EARLIER * self._ranking.scores(terms(earlier))
+        order = (-scores).argsort(kind="stable")[:num_passages]
+        found = [(*self._passages[i], float(scores[i])) for i in order.tolist()]
+        return [Passage(document, start, end, score) for document, (start, end), score in found]
+
+
+def ask(
+    reader: Pipeline,
+    question: str,
+    documents: Collection | Sequence[Document],
+    *,
+    n_best: int = 1,
+    num_passages: int = PASSAGES,
+    always_answer: bool = False,
+    earlier: str = "",
+) -> list[FoundAnswer]:
+    """The ``n_best`` answers to a question, the best first, from the passages of all documents that fit it best.
+
+    If there is none, the list begins with one whose ``answer`` is "", and those that come closest follow;
+    ``always_answer`` leaves "no answer" out. Answers that share a place or a text with a better one are left out.
+    ``earlier``, the question before in a conversation, helps to find passages. UserError if the question is empty or
+    the model was not fine-tuned for questions.
+    """
+    if not question.strip():
+        raise UserError("the question is empty")
+    collection = documents if isinstance(documents, Collection) else Collection(documents)
+    passages = collection.best(question, num_passages, earlier)
+    predictions = reader.read(question, [passage.text for passage in passages])
+    assert reader.task is not None
+    settings: QuestionAnsweringSettings = reader.task.settings
+    if always_answer:
+        settings = settings.model_copy(update={"null_threshold": math.inf})
+    candidates = _candidates(passages, predictions, settings)
+    probabilities, null_prob = weigh([item.score for item in candidates], settings)
+    found = []
+    if not candidates or (settings.no_answer and candidates[0].score < -settings.null_threshold):
+        found.append(_no_answer(question, null_prob if candidates else 1.0))
+    shown: list[_Candidate] = []
+    for item, probability in zip(candidates, probabilities, strict=True):
+        if len(found) == n_best:
+            break
+        if not any(item.overlaps(other) for other in shown):
+            shown.append(item)
+            found.append(_place(question, item, probability))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A span of a document that may be the answer.
+
+    ``score`` is that of ``Answer``, less what its passage fits the question worse than the best passage does.
+    """
+
+    passage: Passage
+    start: int
+    end: int
+    score: float
+
+    def overlaps(self, other: "_Candidate") -> bool:
+        return self.passage.document is other.passage.document and self.start < other.end and other.start < self.end
+
+
+def _candidates(
+    passages: Sequence[Passage], predictions: Sequence[dict[str, Any]], settings: QuestionAnsweringSettings
+) -> list[_Candidate]:
+    """Those of all passages, the best first; a text that occurs twice counts once."""
+    found: list[_Candidate] = []
+    for passage, prediction in zip(passages, predictions, strict=True):
+        behind = settings.temperature * _PRIOR * (passages[0].rank_score - passage.rank_score)
+        entries = [entry for entry in prediction["nbest"] if entry["answer"]]
+        for entry, margin in zip(entries, margins(prediction["nbest"], settings), strict=True):
+            start, end = passage.start + entry["start"], passage.start + entry["end"]
+            found.append(_Candidate(passage, start, end, margin - behind))
+    unlike: dict[str, _Candidate] = {}
+    for item in sorted(found, key=lambda item: -item.score):
+        unlike.setdefault(item.passage.document.text[item.start : item.end].casefold(), item)
+    return list(unlike.values())
+
+
+def _no_answer(question: str, probability: float) -> FoundAnswer:
+    return FoundAnswer("", 0, 0, (0, 0), probability, 0.0, question, "", None, None, "", 0.0)
+
+
+def _place(question: str, item: _Candidate, probability: float) -> FoundAnswer:
+    document = item.passage.document
+    begin, end = sentence_around(document.text, (item.start, item.end))
+    return FoundAnswer(
+        answer=document.text[item.start : item.end],
+        start=item.start,
+        end=item.end,
+        sentence=(begin, end),
+        confidence=probability,
+        score=item.score,
+        question=question,
+        file=document.name,
+        line=document.line(item.start),
+        page=document.page(item.start),
+        sentence_text=document.text[begin:end],
+        rank_score=item.passage.rank_score,
+    )

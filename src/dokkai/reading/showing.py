@@ -1,0 +1,41 @@
+"""Answers as a person reads them on a terminal, or as JSON."""
+
+import json
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from dokkai.reading.answers import FoundAnswer
+
+_CERTAIN, _LIKELY = 0.7, 0.4  # confidence from which an answer is shown in green, in yellow
+
+
+def show_answers(found: Sequence[FoundAnswer]) -> None:
+    """Print each answer, its sentence with the answer marked, its place and the confidence; or that there is none."""
+    console = Console(highlight=False, soft_wrap=True)
+    for item in found:
+        if item.answer:
+            _show(item, console)
+        else:
+            console.print(f"The text does not hold an answer (confidence {item.confidence:.0%}).")
+            if len(found) > 1:
+                console.print("What comes closest:")
+
+
+def _show(item: FoundAnswer, console: Console) -> None:
+    color = "green" if item.confidence >= _CERTAIN else "yellow" if item.confidence >= _LIKELY else "red"
+    begin, end = item.start - item.sentence[0], item.end - item.sentence[0]
+    mark = ("", "") if console.is_terminal else ("[", "]")  # where there are no colours, brackets
+    line = "".join(" " if character.isspace() else character for character in item.sentence_text)
+    sentence = Text(line[:begin] + mark[0] + line[begin:end] + mark[1] + line[end:])
+    sentence.stylize(f"bold reverse {color}", begin, end)
+    console.print(Text(" ".join(item.answer.split()), style=f"bold {color}"))
+    console.print(Text("  ") + sentence)
+    place = f"line {item.line}" if item.page is None else f"page {item.page}"
+    console.print(Text(f"  {item.file}, {place} · confidence {item.confidence:.0%}", style="dim"))
+
+
+def print_answers(found: Sequence[FoundAnswer], indent: int | None = 2) -> None:
+    """Print a JSON list; without ``indent`` in one line."""
+    print(json.dumps([item.to_dict() for item in found], ensure_ascii=False, indent=indent), flush=True)

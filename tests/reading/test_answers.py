@@ -1,0 +1,134 @@
+"""The best answers over all passages: their places, their order, their confidence, and that there is none."""
+
+import math
+
+import pytest
+import torch
+from planted import reader, with_settings
+
+from dokkai.errors import UserError
+from dokkai.model.config import shape_config
+from dokkai.model.heads import Model
+from dokkai.pipeline import Answer, Pipeline
+from dokkai.reading.answers import Collection, ask
+from dokkai.reading.documents import Document
+from dokkai.settings import QuestionAnsweringSettings
+from dokkai.tasks import create_task
+
+LONG = " It is a long paragraph, so that it stays alone." * 18
+TOWER = Document("tower.txt", f"A keeper.\n\nAnn built the tower in 1698. Then it fell.{LONG}\n\nBob mended it.{LONG}")
+BRIDGE = Document("bridge.pdf", f"Cid built the bridge.{LONG}\n\nDora paid.{LONG}", pages=[(0, 1), (300, 7)])
+BOTH = Collection([TOWER, BRIDGE])
+
+
+def test_an_answer_and_its_place():
+    (found,) = ask(reader(Ann=5.0, Cid=2.0), "Who built the tower?", BOTH)
+    assert isinstance(found, Answer)
+    start = TOWER.text.index("Ann")
+    assert (found.answer, found.file, found.line, found.page) == ("Ann", "tower.txt", 3, None)
+    assert (found.start, found.end) == (start, start + 3)
+    assert found.sentence_text == "Ann built the tower in 1698." == TOWER.text[slice(*found.sentence)]
+    assert found.score == 5 and found.rank_score > 0
+    record = found.to_dict()
+    assert list(record) == [
+        *["question", "answer", "file", "line", "page", "start", "end", "sentence", "sentence_start"],
+        *["confidence", "rank_score"],
+    ]
+    assert record["sentence"] == found.sentence_text and record["sentence_start"] == start
+
+
+def test_confidence_is_the_share_beside_all_others_and_none():
+    first, second = ask(reader(Ann=2.0, fell=1.0), "?", [TOWER], n_best=2)
+    total = math.exp(2) + math.exp(1) + 1
+    assert first.confidence == pytest.approx(math.exp(2) / total)
+    assert second.confidence == pytest.approx(math.exp(1) / total)
+    cold = with_settings(reader(Ann=2.0, fell=1.0), temperature=0.5, null_threshold=3.0)
+    (first,) = ask(cold, "?", [TOWER])
+    assert first.confidence == pytest.approx(math.exp(4) / (math.exp(4) + math.exp(2) + math.exp(-6)))
+
+
+def test_what_all_scores_of_a_passage_share_says_nothing():
+    assert ask(reader(Ann=2.0, null=0.0), "?", BOTH) == ask(reader(Ann=2.0, null=7.0), "?", BOTH)
+
+
+@pytest.mark.parametrize(
+    ("margin", "threshold", "answers"), [(-1.0, 0.0, False), (-1.0, 2.0, True), (1.0, -2.0, False)]
+)
+def test_no_answer(margin, threshold, answers):
+    planted = with_settings(reader(Ann=margin, fell=margin - 1), null_threshold=threshold)
+    first, *others = ask(planted, "Who?", [TOWER], n_best=3)
+    if answers:
+        assert [first.answer, *(item.answer for item in others)] == ["Ann", "fell"]
+        assert first.confidence > 1 - first.confidence - others[0].confidence
+        return
+    assert (first.answer, first.file, first.line, first.page, first.sentence_text) == ("", "", None, None, "")
+    assert [item.answer for item in others] == ["Ann", "fell"]
+    assert sum(item.confidence for item in (first, *others)) == pytest.approx(1)
+    assert first.confidence > others[0].confidence
+    assert first.to_dict()["file"] is None
+    assert len(ask(planted, "Who?", [TOWER], n_best=2)) == 2
+    always = ask(planted, "Who?", [TOWER], n_best=3, always_answer=True)
+    assert [item.answer for item in always] == ["Ann", "fell"]
+    assert sum(item.confidence for item in always) == pytest.approx(1)
+
+
+def test_a_model_that_always_answers():
+    (found,) = ask(reader(Ann=-9.0, no_answer=False), "Who?", [TOWER])
+    assert (found.answer, found.confidence) == ("Ann", 1.0)
+
+
+def test_nothing_to_find():
+    (found,) = ask(reader(), "Who?", [TOWER])
+    assert (found.answer, found.confidence) == ("", 1.0)
+
+
+def test_overlapping_answers_and_the_same_text_are_shown_once():
+    found = ask(reader(**{"built": 4.0, "Ann": 3.0, "Ann built": 2.0, "It is": 1.0}), "?", BOTH, n_best=9)
+    assert [item.answer for item in found] == ["built", "Ann", "It is"]
+
+
+def test_passages_that_fit_better_count():
+    """Of two answers alike to the reader the one from the passage with the question's words; not if it is far worse."""
+    question = "Who built the bridge?"
+    assert ask(reader(Ann=2.0, Cid=2.0), question, BOTH)[0].answer == "Cid"
+    assert ask(reader(Ann=9.0, Cid=2.0), question, BOTH)[0].answer == "Ann"
+
+
+def test_only_the_best_passages_are_read():
+    planted = reader(Ann=1.0)
+    ask(planted, "Who built the bridge?", BOTH, num_passages=1)
+    ((question, texts),) = planted.calls
+    assert question == "Who built the bridge?" and len(texts) == 1 and texts[0].startswith("Cid")
+
+
+def test_the_question_before_helps_to_find_the_passage():
+    assert "bridge" not in BOTH.best("And when?")[0].text
+    assert BOTH.best("And when?", earlier="Who built the bridge?")[0].text.startswith("Cid")
+    assert BOTH.best("And the tower?", earlier="Who paid for the bridge?")[0].document is TOWER
+
+
+def test_pages():
+    (found,) = ask(reader(Dora=5.0), "Who paid?", BOTH)
+    assert (found.page, found.line) == (7, 3)
+
+
+def test_mistakes(tokenizer):
+    with pytest.raises(UserError, match="the question is empty"):
+        ask(reader(), " ", BOTH)
+
+
+def test_all_passages_are_read_together(tokenizer):
+    """By a true model: one forward pass for forty, and answers that it gives one by one too."""
+    settings = QuestionAnsweringSettings(max_length=64, stride=16, no_answer=True)
+    task = create_task(settings, tokenizer)
+    config = shape_config("L1-H64", vocab_size=tokenizer.vocab_size, max_position_embeddings=64, initializer_range=0.3)
+    model = Pipeline(Model(config, task.heads, seed=5), tokenizer, task, torch.device("cpu"), "fp32")
+    documents = [Document(f"{number}.txt", f"Text {number}. Somebody built a tower.") for number in range(40)]
+    calls = []
+    model.model.register_forward_hook(lambda *_: calls.append(1))
+    found = ask(model, "Who built a tower?", documents, n_best=40, num_passages=40, always_answer=True)
+    assert len(calls) == 1
+    texts = {document.name: document.text for document in documents}
+    for item in found:
+        (alone,) = model.read("Who built a tower?", [texts[item.file]])
+        assert item.answer in {entry["answer"] for entry in alone["nbest"]}

@@ -1,0 +1,97 @@
+"""A conversation, from a pipe and from a terminal."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from command_line import EXAMPLES, dokkai, make_home
+from dokkai.errors import UserError
+from dokkai.reading import chat
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    return make_home(tmp_path_factory)
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """Let standard input be these lines; returns a function that gives the pairs that were asked."""
+
+    def listen(*lines, refuse=()):
+        pairs = []
+
+        def answer(question, earlier):
+            pairs.append((question, earlier))
+            if question in refuse:
+                raise UserError("not that one")
+
+        monkeypatch.setattr(chat, "read_lines", lambda path: iter(lines))
+        chat.converse(answer)
+        return pairs
+
+    return listen
+
+
+def test_each_question_knows_the_one_before(heard):
+    assert heard("Who?", "", "  And when? ", "Where?") == [("Who?", ""), ("And when?", "Who?"), ("Where?", "And when?")]
+
+
+def test_quit_ends(heard):
+    assert heard("Who?", ":quit", "When?") == [("Who?", "")]
+
+
+def test_commands(heard, capsys):
+    assert heard(":help", ":quot", "Who?") == [("Who?", "")]
+    said = capsys.readouterr().err
+    assert ":quit   leave" in said and "no command :quot; did you mean ':quit'?" in said
+
+
+def test_a_mistake_is_said_and_the_next_question_is_asked(heard, capsys):
+    assert len(heard("one", "two", refuse=["one"])) == 2
+    assert capsys.readouterr().err == "not that one\n"
+
+
+def test_questions_from_a_pipe(home):
+    words = ["ask", "--chat", EXAMPLES / "lighthouse.txt", EXAMPLES / "volcano.txt", "--model", home / "reader"]
+    done = dokkai(*words, "--always-answer", stdin="Who kept the light?\nAnd when?\n:quit\nWhy?\n")
+    assert done.code == 0 and done.out.count("confidence") == 2
+    done = dokkai(*words, "--json", stdin="Who kept the light?\n\n")
+    assert len(done.out.splitlines()) == 1 and done.out.startswith('[{"question": "Who kept the light?"')
+
+
+def test_the_history_is_kept(tmp_path, monkeypatch):
+    """On a terminal; a later conversation can call it back."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    code = "from dokkai.reading.chat import converse\nconverse(lambda *pair: print('ASKED', *pair))"
+    for typed, expected in ((b"Who?\nWhen?\n\x04", b"ASKED When? Who?"), (b"\x1b[A\n:quit\n", b"ASKED When? ")):
+        main, other = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=other, stdout=other, stderr=other, env=os.environ | {"TERM": "xterm"}
+        )
+        os.close(other)
+        seen = b""
+        while b"? " not in seen:
+            seen += os.read(main, 1024)
+        os.write(main, typed)
+        while process.poll() is None or b"ASKED" not in seen:
+            try:
+                seen += os.read(main, 1024)
+            except OSError:  # the terminal is closed
+                break
+        os.close(main)
+        assert process.wait(timeout=60) == 0
+        assert expected in seen, seen
+    assert chat.history_path() == tmp_path / "dokkai" / "questions"
+    assert chat.history_path().read_text(encoding="utf-8").splitlines()[:2] == ["Who?", "When?"]
+
+
+def test_a_history_that_cannot_be_kept(tmp_path, capsys):
+    blocked = tmp_path / "file"
+    blocked.touch()
+    with chat._history(blocked / "questions"):
+        pass
+    assert "the questions are not kept: cannot write" in capsys.readouterr().err

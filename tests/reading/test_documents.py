@@ -1,0 +1,111 @@
+"""Files and folders to documents; what cannot be read is an error if it was named, and else said and left out."""
+
+import gzip
+import io
+from types import SimpleNamespace
+
+import pytest
+from office_files import pdf, word
+
+from dokkai.errors import UserError
+from dokkai.reading.documents import read_documents
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """All kinds, in a folder and a folder in it, with what is to be left out."""
+    root = tmp_path / "notes"
+    (root / "deep" / "er").mkdir(parents=True)
+    (root / ".git").mkdir()
+    (root / "a.txt").write_text("one\ntwo", encoding="utf-8")
+    (root / "deep" / "b.MD").write_text("# b", encoding="utf-8")
+    (root / "deep" / "c.txt.gz").write_bytes(gzip.compress(b"three\n"))
+    (root / "deep" / "d.html").write_text("<p>four", encoding="utf-8")
+    (root / "deep" / "er" / "e.pdf").write_bytes(pdf(["five"], ["six"]))
+    (root / "f.docx").write_bytes(word("seven"))
+    for hidden in (".hidden.txt", ".git/config.txt", "g.png", "h.zip", "deep/i.png", "Makefile"):
+        (root / hidden).write_text("left out", encoding="utf-8")
+    return root
+
+
+def test_a_folder(folder, capsys):
+    found = {document.name.removeprefix(f"{folder}/"): document.text.strip() for document in read_documents([folder])}
+    assert found == {
+        "a.txt": "one\ntwo",
+        "f.docx": "seven",
+        "deep/b.MD": "# b",
+        "deep/c.txt.gz": "three",
+        "deep/d.html": "four",
+        "deep/er/e.pdf": "five six",
+    }
+    assert list(found)[:2] == ["a.txt", "f.docx"]
+    said = capsys.readouterr().err
+    assert said == "left out: 4 files of other kinds (.png 2, without an ending 1, .zip 1)\n"
+
+
+def test_a_file_is_read_once(folder):
+    names = [document.name for document in read_documents([folder / "a.txt", folder, folder / "deep"])]
+    assert names[0] == f"{folder}/a.txt" and len(names) == len(set(names)) == 6
+
+
+def test_places(folder):
+    text, *_, last = read_documents([folder / "a.txt", folder / "deep" / "er" / "e.pdf"])
+    assert [(text.line(offset), text.page(offset)) for offset in (0, 3, 4)] == [(1, None), (1, None), (2, None)]
+    assert [last.page(last.text.index(word)) for word in ("five", "six")] == [1, 2]
+
+
+def test_standard_input(monkeypatch):
+    for content, expected in ((b"\xef\xbb\xbfone\r\ntwo\r\n", "one\ntwo"), (pdf(["six"]), "six")):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+        (found,) = read_documents(["-"])
+        assert (found.name, found.text.strip()) == ("standard input", expected)
+
+
+def test_what_cannot_be_read_in_a_folder_is_named(folder, capsys):
+    bad = {"bad.txt": b"caf\xe9", "bad.pdf": b"%PDF-", "bad.docx": b"PK", "bad.md": b"", "blank.txt": b" \n"}
+    for name, content in bad.items():
+        (folder / name).write_bytes(content)
+    assert len(read_documents([folder])) == 6
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == len(bad) + 1
+    for name in bad:
+        assert sum(line.startswith(f"left out: {folder / name}") for line in said) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"caf\xe9", "a.txt: not UTF-8 at byte 3"),
+        (
+            "a.png",
+            b"\x89PNG\r\n\x00\x00",
+            "a.png: a binary file, not text; what can be read is text, .html,",
+        ),
+        ("a.txt", b"", "a.txt is empty"),
+        ("a.html", b"<p></p>", "a.html: there is no text in it"),
+        ("a.pdf", b"no PDF", "a.pdf: a damaged PDF"),
+        ("a.docx", b"no Word", "a.docx: not a Word file"),
+        ("a.txt.gz", b"no gzip", "a.txt.gz: damaged compressed file"),
+    ],
+)
+def test_a_file_that_is_named_must_be_readable(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_documents([tmp_path / name])
+    assert message in str(error.value)
+
+
+def test_a_folder_must_hold_something(tmp_path):
+    for name in (None, ".hidden.txt", "a.png"):
+        if name:
+            (tmp_path / name).write_text("x", encoding="utf-8")
+        with pytest.raises(UserError, match=r"no file in this folder can be read; it needs \.txt, .* or \.docx"):
+            read_documents([tmp_path])
+    with pytest.raises(UserError, match="no file to read; name at least one file or folder"):
+        read_documents([])
+
+
+def test_links_that_go_round(tmp_path):
+    (tmp_path / "a.txt").write_text("one", encoding="utf-8")
+    (tmp_path / "again").symlink_to(tmp_path)
+    assert len(read_documents([tmp_path])) == 1

@@ -1,0 +1,119 @@
+"""The text of HTML, PDF and Word files, and the place of each part of it."""
+
+import pytest
+from office_files import locked, pdf, scanned, word
+from pypdf import PdfReader
+from pypdf.errors import DependencyError
+
+from dokkai.errors import UserError
+from dokkai.reading.formats import text_of_html, text_of_pdf, text_of_word
+
+PAGE = """<!DOCTYPE html>
+<html><head><title>The lighthouse</title><style>p {}</style></head>
+<body>
+<h1>Eddy<b>stone</b></h1>
+<!-- nothing
+to see -->
+<p>The first was built
+   by <i>Winstanley</i>,
+in&nbsp;1698.<br>It fell.</p><script>let x</script>after
+<ul><li>one</li><li>two</li></ul>
+<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>
+<pre>  code
+    more</pre>
+</body></html>
+"""
+
+
+def test_html():
+    text, lines = text_of_html(PAGE.encode())
+    assert text == (
+        "The lighthouse\n\nEddystone\n\nThe first was built by Winstanley, in 1698.\nIt fell.\n\nafter\n\none\ntwo\n\n"
+        "a b\nc\n\n  code\n    more"
+    )
+    for word_, line in (("lighthouse", 2), ("stone", 4), ("first", 7), ("Winstanley", 8), ("1698", 9), ("more", 13)):
+        place = text.index(word_)
+        assert next(number for offset, number in reversed(lines) if offset <= place) == line, word_
+
+
+@pytest.mark.parametrize("content", [b"", b"   ", b"<!-- -->", b"<html><body></body></html>", b"<script>x</script>"])
+def test_html_without_text(content):
+    assert text_of_html(content)[0] == ""
+
+
+def test_html_in_another_encoding():
+    page = '<html><head><meta charset="shift_jis"></head><body><p>灯台は1698年。</p></body></html>'
+    assert text_of_html(page.encode("shift_jis"))[0] == "灯台は1698年。"
+    assert text_of_html("<p>Müller 灯台</p>".encode())[0] == "Müller 灯台"
+
+
+def test_word():
+    content = word("The lighthouse", "", "It was built\nin 1698.", rows=[("keeper", "Ann"), ("height", "20 m")])
+    assert text_of_word(content, "a.docx").split("\n") == [
+        "The lighthouse",
+        "",
+        "It was built in 1698.",
+        "keeper Ann",
+        "height 20 m",
+    ]
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04 no zip", b"\xd0\xcf\x11\xe0 with a password", b"text"])
+def test_no_word_file(content):
+    with pytest.raises(UserError, match=r"a\.docx: not a Word file \(\.docx\), damaged, or with a password; save it"):
+        text_of_word(content, "a.docx")
+
+
+def test_pdf():
+    """Lines of a paragraph are joined, a word taken apart too; a heading and a short last line end where they end."""
+    first = [
+        "The Eddystone",
+        "The first lighthouse on the rocks was built by Henry Winstan-",
+        "ley, who was a merchant and an engineer of many talents, in",
+        "the year 1698.",
+        "The second was built by John Rudyerd, and it stood for nearly",
+    ]
+    second = ["fifty years.", "", "The third is by Smeaton."]
+    text, lines, pages = text_of_pdf(pdf(first, second), "a.pdf")
+    assert lines is None
+    assert text.split("\n")[:2] == [
+        "The Eddystone",
+        "The first lighthouse on the rocks was built by Henry Winstanley, who was a merchant and an engineer of many "
+        "talents, in the year 1698.",
+    ]
+    assert "it stood for nearly fifty years." in text
+    assert list(pages) == [(0, 1), (text.index("fifty"), 2)]
+
+
+def test_a_pdf_that_every_reader_opens():
+    assert "Hello there" in text_of_pdf(locked(pdf(["Hello there."]), ""), "a.pdf")[0]
+
+
+def test_pdfs_that_cannot_be_read(monkeypatch):
+    content = pdf(["Hello there."])
+    with pytest.raises(UserError, match=r"a\.pdf: protected by a password; save a copy without one"):
+        text_of_pdf(locked(content, "secret"), "a.pdf")
+    with pytest.raises(UserError, match=r"a\.pdf: a PDF without text, perhaps scanned; run text recognition \(OCR\)"):
+        text_of_pdf(scanned(), "a.pdf")
+    for damaged in (b"%PDF-1.4\nnothing", content[:200], content.replace(b"/Pages", b"/Pagse")):
+        with pytest.raises(UserError, match=r"a\.pdf: a damaged PDF \(\w+\); fetch or save it again"):
+            text_of_pdf(damaged, "a.pdf")
+
+    def decrypt(self, password):
+        raise DependencyError("cryptography>=3.1 is required for AES algorithm")
+
+    monkeypatch.setattr(PdfReader, "decrypt", decrypt)
+    with pytest.raises(UserError, match=r"a\.pdf: an encrypted PDF; `pip install cryptography`, or save a copy"):
+        text_of_pdf(locked(content, ""), "a.pdf")
+
+
+def test_nothing_but_user_errors_comes_of_damaged_files():
+    """Every file cut off anywhere, and with any byte changed in steps."""
+    made = {text_of_pdf: pdf(["Hello there."], ["Again."]), text_of_word: word("Hello there.")}
+    for read, content in made.items():
+        for place in range(0, len(content), 1 + len(content) // 60):
+            for damaged in (content[:place], content[:place] + b"\xff" + content[place + 1 :]):
+                try:
+                    read(damaged, "a")
+                except UserError as error:
+                    assert str(error).startswith("a: ")

@@ -1,0 +1,49 @@
+"""Passages are whole paragraphs where they can be, and lose nothing but white space."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dokkai.reading.passages import cut_into_passages
+
+
+def passages(text):
+    return [text[start:end] for start, end in cut_into_passages(text)]
+
+
+def test_short_paragraphs_are_joined_and_long_ones_stay():
+    heading, long, short = "A heading", ("A sentence of a paragraph. " * 30).strip(), ("Short. " * 30).strip()
+    assert passages(f"{heading}\n\n{long}\n \n{short}\n\n{short}\n\n{long}") == [
+        f"{heading}\n\n{long}",
+        f"{short}\n\n{short}",
+        long,
+    ]
+
+
+def test_a_long_paragraph_is_cut_behind_sentences():
+    text = "Here is a sentence that somebody wrote down. " * 200
+    found = passages(text)
+    assert len(found) > 5
+    assert all(part.startswith("Here is") and part.endswith("down.") and len(part) <= 1500 for part in found)
+    lines = "a line without a stop that goes on\n" * 200
+    assert all(part.startswith("a line") and part.endswith("goes on") for part in passages(lines))
+
+
+def test_japanese_passages_are_shorter():
+    found = passages("灯台は岬の上に立つ。" * 200)
+    assert all(part.endswith("。") and len(part) <= 600 for part in found) and len(found) == 5
+
+
+def test_a_text_without_any_place_to_cut():
+    assert [len(part) for part in passages("x" * 3500)] == [1000, 1000, 1500]
+    assert passages(" \n\n ") == [] == passages("")
+
+
+@given(st.text(alphabet="ab .\n\t。東", max_size=4000))
+def test_nothing_is_lost(text):
+    spans = cut_into_passages(text)
+    assert all(0 <= start < end <= len(text) for start, end in spans)
+    assert all(first[1] <= second[0] for first, second in pairwise(spans))
+    assert "".join("".join(text[a:b].split()) for a, b in spans) == "".join(text.split())
+    assert all(text[a:b] == text[a:b].strip() for a, b in spans)
