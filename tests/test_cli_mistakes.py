@@ -217,6 +217,11 @@ def test_records_and_texts_that_do_not_fit_the_model(home, tmp_path):
     assert "line 2: not JSON" in fails("predict", home / "sorter", stdin='\n{"text": \n')
     assert "not a JSON object" in fails("predict", home / "sorter", stdin="[1]\n")
     assert "no text under 'text'; found: body" in fails("predict", home / "sorter", stdin='{"body": "a"}\n')
+    table = tmp_path / "a.csv"
+    table.write_text("text,body\na,b\nc\n", encoding="utf-8")
+    assert "a.csv line 3: 1 field where the header has 2" in fails("predict", home / "sorter", table)
+    table.write_text("body\na\n", encoding="utf-8")
+    assert f"{table} line 2: no text under 'text'; found: body" in fails("predict", home / "sorter", table)
     assert "there is no [MASK] in the text" in fails("fill-mask", "no mask", "--model", home / "encoder")
     assert "no masked-LM head" in fails("fill-mask", "A [MASK].", "--model", home / "sorter")
     lighthouse = EXAMPLES / "lighthouse.txt"

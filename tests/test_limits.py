@@ -189,7 +189,7 @@ def predict(sorter, monkeypatch, stdin):
 
 def test_errors_name_the_line_of_the_stream(sorter, monkeypatch, capsys):
     assert predict(sorter, monkeypatch, b'\n\n{"txt": "a"}\n') == (2, b"")
-    assert "dokkai: standard input: line 3: no text under 'text'; found: txt" in capsys.readouterr().err
+    assert "dokkai: standard input line 3: no text under 'text'; found: txt" in capsys.readouterr().err
     assert predict(sorter, monkeypatch, b'\n\n{"text"\n') == (2, b"")
     assert "dokkai: standard input line 3: not JSON" in capsys.readouterr().err
 

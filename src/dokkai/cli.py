@@ -236,11 +236,11 @@ def evaluate(
 @app.command(epilog="Example: dokkai predict runs/reader < questions.jsonl > answers.jsonl")
 def predict(
     run: Annotated[str, typer.Argument(help="a model directory with a task, or a name on the Hugging Face hub")],
-    file: Annotated[str, typer.Argument(help="JSON lines; - is stdin")] = "-",
+    file: Annotated[str, typer.Argument(help="JSON lines, or a table as in training; - is stdin")] = "-",
     device: Device = None,
     as_json: JsonLines = True,
 ) -> None:
-    """Predict: JSON lines in, JSON lines out, in the same order, with ids and labels."""
+    """Predict: JSON lines or a table in, JSON lines out, in the same order, with ids and labels."""
     from dokkai.predicting import predict_lines
 
     predict_lines(run, file, device)

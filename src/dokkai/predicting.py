@@ -1,54 +1,78 @@
-"""Predictions for a file of records: JSON lines in, JSON lines out."""
+"""Predictions for a file of records: JSON lines or a table in, JSON lines out."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dokkai.data.arrow import is_data_set
+from dokkai.data.tables import Record, format_of, read_table
 from dokkai.data.text import read_lines
 from dokkai.errors import UserError
 from dokkai.pipeline import load
 from dokkai.tasks import Task
 
+_BLOCK = 512  # records at a time: a stream may be endless
+
 
 def predict_lines(directory: str | Path, file: str, device: str | None = None) -> None:
-    """Print one prediction per line of ``file`` ("-" is standard input), in order; UserError names a bad line."""
+    """Print one prediction per record of ``file`` ("-" is standard input), in order; UserError names a bad one.
+
+    A table is read as that of the training was; labels in it are not looked at. What is no table holds JSON lines.
+    """
     pipeline = load(directory, device)
-    if pipeline.task is None:
+    task = pipeline.task
+    if task is None:
         raise UserError(f"{directory}: a model without a task cannot predict; fine-tune it first")
-    for records in _blocks_of_records(file):
-        examples = [_parse(pipeline.task, record, number, file) for number, record in records]
-        for prediction in pipeline.predict(examples):
+    is_table = format_of(file) in ("csv", "tsv", "json", "parquet") or is_data_set(file)
+    records = _rows(file, task.settings) if is_table else _json_lines(file)
+    for block in _blocks(records):
+        for prediction in pipeline.predict([_parse(task, number, record, file) for number, record in block]):
             print(json.dumps(prediction, ensure_ascii=False))
 
 
-def _blocks_of_records(file: str, size: int = 512) -> Iterator[list[tuple[int, dict[str, Any]]]]:
-    """Up to ``size`` JSON lines at a time, each with its number from 1: a stream may be endless."""
-    block: list[tuple[int, dict[str, Any]]] = []
+_Records = Iterator[tuple[int, Record]]  # with the number that is the id of one that has none
+
+
+def _rows(file: str, settings: Any) -> _Records:
+    header = getattr(settings, "header", None)
+    if header is None and getattr(settings, "text", "").isdigit():
+        header = False
+    return enumerate(read_table(file, {}, header, ragged=getattr(settings, "ragged", False)).records)
+
+
+def _json_lines(file: str) -> _Records:
     for number, line in enumerate(read_lines(file), start=1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            values = json.loads(line)
         except json.JSONDecodeError as error:
             raise UserError(
                 f"{_name(file)} line {number}: not JSON ({error.msg}); one JSON object per line is needed"
             ) from error
-        if not isinstance(record, dict):
+        if not isinstance(values, dict):
             raise UserError(f'{_name(file)} line {number}: not a JSON object; write one such as {{"text": "..."}}')
-        block.append((number, record))
-        if len(block) == size:
+        yield number - 1, Record(f"line {number}", values)
+
+
+def _blocks(records: _Records) -> Iterator[list[tuple[int, Record]]]:
+    block: list[tuple[int, Record]] = []
+    for record in records:
+        block.append(record)
+        if len(block) == _BLOCK:
             yield block
             block = []
     if block:
         yield block
 
 
-def _parse(task: Task, record: dict[str, Any], number: int, file: str) -> Any:
+def _parse(task: Task, number: int, record: Record, file: str) -> Any:
     try:
-        return task.parse(record, number - 1)
+        return task.parse(record.values, number)
     except UserError as error:
-        raise UserError(f"{_name(file)}: {error}") from error
+        reason = str(error).removeprefix(f"line {number + 1}: ")
+        raise UserError(f"{_name(file)} {record.place}: {reason}") from error
 
 
 def _name(file: str) -> str:
