@@ -222,6 +222,7 @@ def test_records_and_texts_that_do_not_fit_the_model(home, tmp_path):
     assert "a.csv line 3: 1 field where the header has 2" in fails("predict", home / "sorter", table)
     table.write_text("body\na\n", encoding="utf-8")
     assert f"{table} line 2: no text under 'text'; found: body" in fails("predict", home / "sorter", table)
+    table.unlink()
     assert "there is no [MASK] in the text" in fails("fill-mask", "no mask", "--model", home / "encoder")
     assert "no masked-LM head" in fails("fill-mask", "A [MASK].", "--model", home / "sorter")
     lighthouse = EXAMPLES / "lighthouse.txt"
