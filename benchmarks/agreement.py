@@ -273,7 +273,7 @@ def one(args: argparse.Namespace, task: str, side: str, seed: int) -> dict[str, 
     out = args.work / f"{task}-{side}-{seed}"
     path = out.with_suffix(".json")
     overrides = overrides_of(args, task)
-    asked = {"task": task, "side": side, "seed": seed, "start": str(args.start), "set": overrides}
+    asked = {"task": task, "side": side, "seed": seed, "start": args.start.name, "set": overrides}
     asked |= {"questions": args.questions} if task == "squad" else {}
     if not path.exists():
         words = [sys.executable, __file__, "--tasks", task, "--side", side, "--seed", seed, "--out", out]
