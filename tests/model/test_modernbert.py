@@ -263,7 +263,7 @@ def test_packed_is_padded(model_type, monkeypatch):
 
     padded, gradients = run()
     monkeypatch.setattr(encoder, "can_pack", lambda device, dropout_prob: True)
-    monkeypatch.setattr(packing, "varlen_attn", attend_one_by_one)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", attend_one_by_one)
     packed, packed_gradients = run()
     for one, other in zip(padded, packed, strict=True):
         torch.testing.assert_close(one * mask[:, :, None], other)
