@@ -108,7 +108,7 @@ def convert(
     return Conversion(
         str(target),
         format,
-        architecture(tuple(loaded.model.heads)),
+        architecture(tuple(loaded.model.heads), loaded.model.config.model_type),
         str(chosen).removeprefix("torch."),
         sum(parameter.numel() for parameter in loaded.model.parameters()),
         loaded.tokenizer.vocab_size,
