@@ -49,6 +49,7 @@ def first_rows(source: Path, number: int, out: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", choices=("sst-2", "conll-2003"), default=["sst-2", "conll-2003"])
     parser.add_argument("--start", type=Path, default=ROOT / "models" / "mini-en")
     parser.add_argument("--texts", type=int, default=10_000)
     parser.add_argument("--lstm-size", type=int, default=768)
@@ -57,14 +58,17 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "features")
     args = parser.parse_args()
     glue, conll = args.data / "glue", args.data / "conll2003"
-    texts = first_rows(glue / "SST-2-train.tsv", args.texts, args.work / f"sst-2-{args.texts}.tsv")
-    words = ["--train", texts, "--dev", glue / "SST-2-dev.tsv", "task.text=sentence", "task.max_length=64"]
-    runs = [probe(args, "sst-2", "my-classes", layers, False, words) for layers in TEXTS]
-    runs.append(probe(args, "sst-2", "my-classes", BEST, True, words))
-    words = ["--train", conll / "train.iob2", "--dev", conll / "dev.iob2", f"probe.lstm_size={args.lstm_size}"]
-    words += [f"train.epochs={args.epochs}", "train.keep=last", "train.evaluate_every=1000000"]
-    runs += [probe(args, "conll-2003", "probe-entities", layers, False, words) for layers in ENTITIES]
-    runs.append(probe(args, "conll-2003", "probe-entities", BEST, True, words))
+    runs = []
+    if "sst-2" in args.tasks:
+        texts = first_rows(glue / "SST-2-train.tsv", args.texts, args.work / f"sst-2-{args.texts}.tsv")
+        words = ["--train", texts, "--dev", glue / "SST-2-dev.tsv", "task.text=sentence", "task.max_length=64"]
+        runs += [probe(args, "sst-2", "my-classes", layers, False, words) for layers in TEXTS]
+        runs.append(probe(args, "sst-2", "my-classes", BEST, True, words))
+    if "conll-2003" in args.tasks:
+        words = ["--train", conll / "train.iob2", "--dev", conll / "dev.iob2", f"probe.lstm_size={args.lstm_size}"]
+        words += [f"train.epochs={args.epochs}", "train.keep=last", "train.evaluate_every=1000000"]
+        runs += [probe(args, "conll-2003", "probe-entities", layers, False, words) for layers in ENTITIES]
+        runs.append(probe(args, "conll-2003", "probe-entities", BEST, True, words))
     write_result(
         "feature-based",
         "python benchmarks/feature_based.py " + " ".join(sys.argv[1:]),

@@ -245,6 +245,15 @@ def prior(result: dict) -> str:
     return table(["", "collection", *(f"weight {w}" for w in weights)], rows)
 
 
+def features(result: dict) -> str:
+    """A small model on features of each choice of layers."""
+    rows = []
+    for run in result["runs"]:
+        metric = "accuracy" if run["task"] == "sst-2" else "f1"
+        rows.append([run["task"], metric, run["side"], run["layers"], f"{100 * run['metrics'][metric]:.1f}"])
+    return table(["task", "metric", "weights", "layers", "score"], rows)
+
+
 def render(name: str) -> str:
     """The table called ``FILE:KIND``, or ``FILE:curve:RUN``; kinds are the functions above.
 
@@ -262,6 +271,7 @@ def render(name: str) -> str:
     of_all = {
         "agreement": agreement,
         "compare": compare,
+        "features": features,
         "in_reach": in_reach,
         "memory": memory,
         "prior": prior,
