@@ -35,10 +35,11 @@ _Records = Iterator[tuple[int, Record]]  # with the number that is the id of one
 
 
 def _rows(file: str, settings: Any) -> _Records:
-    header = getattr(settings, "header", None)
-    if header is None and getattr(settings, "text", "").isdigit():
-        header = False
-    return enumerate(read_table(file, {}, header, ragged=getattr(settings, "ragged", False)).records)
+    """A table with all its columns, laid out as the settings say of the training's."""
+    header, form, ragged = (getattr(settings, name, None) for name in ("header", "format", "ragged"))
+    if not {form, format_of(file)} <= {"csv", "tsv"}:  # a .csv may hold tabs, but a .json no table of them
+        form = None
+    return enumerate(read_table(file, {}, header, form, bool(ragged)).records)
 
 
 def _json_lines(file: str) -> _Records:
@@ -69,10 +70,9 @@ def _blocks(records: _Records) -> Iterator[list[tuple[int, Record]]]:
 
 def _parse(task: Task, number: int, record: Record, file: str) -> Any:
     try:
-        return task.parse(record.values, number)
+        return task.parse(record.values, number, record.place)
     except UserError as error:
-        reason = str(error).removeprefix(f"line {number + 1}: ")
-        raise UserError(f"{_name(file)} {record.place}: {reason}") from error
+        raise UserError(f"{_name(file)} {error}") from error
 
 
 def _name(file: str) -> str:

@@ -19,6 +19,11 @@ from torch import Tensor
 Batch = dict[str, Tensor]
 
 
+def line_place(index: int) -> str:
+    """Where record ``index`` stands, if each has a line of its own and nothing else is known."""
+    return f"line {index + 1}"
+
+
 class ModelInput(Protocol):
     """One model input, not padded: an ``Encoding``, or the features of a task."""
 
@@ -64,8 +69,11 @@ class Task(Protocol):
         """The ``labels`` to train with: of the settings, or of the examples (from ``path``); UserError if too few."""
         ...
 
-    def parse(self, record: Mapping[str, Any], index: int) -> Any:
-        """An unlabelled example from one JSON record, for ``predict``."""
+    def parse(self, record: Mapping[str, Any], index: int, place: str | None = None) -> Any:
+        """An unlabelled example from one record, for ``predict``.
+
+        ``index`` is the id of one that has none; ``place`` is where it stands, for errors (unset: line ``index`` + 1).
+        """
         ...
 
     def encode(self, examples: Sequence[Any], training: bool) -> Sequence[Any]:

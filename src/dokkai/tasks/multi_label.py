@@ -15,7 +15,7 @@ from dokkai.data.label_sets import LabelledText, read_label_sets
 from dokkai.errors import UserError, did_you_mean
 from dokkai.evaluation.metrics import multi_label_scores
 from dokkai.settings import MultiLabelSettings
-from dokkai.tasks.base import Batch
+from dokkai.tasks.base import Batch, line_place
 from dokkai.tasks.texts import TextFeatures, collate_texts, encode_texts, parse_texts
 from dokkai.tokenization import Tokenizer
 
@@ -50,10 +50,11 @@ class MultiLabel:
             raise UserError(f"{path}: no text in it has a label (column '{self.settings.label}')")
         return labels
 
-    def parse(self, record: Mapping[str, Any], index: int) -> LabelledText:
+    def parse(self, record: Mapping[str, Any], index: int, place: str | None = None) -> LabelledText:
         """``{"text": ..., "pair": ..., "id": ...}``, with the column names of the settings."""
-        text, pair, name = parse_texts(record, index, self.settings)
-        return LabelledText(text, pair, None, name, f"line {index + 1}")
+        place = place or line_place(index)
+        text, pair, name = parse_texts(record, index, place, self.settings)
+        return LabelledText(text, pair, None, name, place)
 
     def encode(self, examples: Sequence[LabelledText], training: bool) -> list[TextFeatures]:
         """One feature per row, cut to ``max_length`` tokens. UserError if there are no labels to train on."""

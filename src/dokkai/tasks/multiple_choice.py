@@ -19,7 +19,7 @@ from dokkai.data.choices import ChoiceQuestion, parse_question, read_choices, sh
 from dokkai.errors import UserError
 from dokkai.progress import say
 from dokkai.settings import MultipleChoiceSettings
-from dokkai.tasks.base import Batch, pad
+from dokkai.tasks.base import Batch, line_place, pad
 from dokkai.tokenization import Encoding, Tokenizer
 
 _NO_LABEL = -100
@@ -70,9 +70,9 @@ class MultipleChoice:
         """None: choices have no names."""
         return ()
 
-    def parse(self, record: Mapping[str, Any], index: int) -> ChoiceQuestion:
+    def parse(self, record: Mapping[str, Any], index: int, place: str | None = None) -> ChoiceQuestion:
         """Context, question, choices and id under the column names of the settings."""
-        s, place = self.settings, f"line {index + 1}"
+        s, place = self.settings, place or line_place(index)
         name = str(record.get(s.id or "id", index))
         chosen = s.model_copy(update={"id": None})
         return parse_question(record, chosen, name, place, place, is_labelled=False)

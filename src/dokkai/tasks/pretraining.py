@@ -20,7 +20,7 @@ from dokkai.data.paper_instances import PaperPairs
 from dokkai.data.shards import Corpus
 from dokkai.errors import UserError
 from dokkai.settings import PretrainingSettings
-from dokkai.tasks.base import Batch, pad
+from dokkai.tasks.base import Batch, line_place, pad
 from dokkai.tokenization import Tokenizer
 
 _NO_LABEL = -100  # fills the list of masked positions up to its fixed length; carries no weight
@@ -85,9 +85,12 @@ class Pretraining:
         """None: the classes are words."""
         return ()
 
-    def parse(self, record: Mapping[str, Any], index: int) -> MaskedSequence:
+    def parse(self, record: Mapping[str, Any], index: int, place: str | None = None) -> MaskedSequence:
         """Not for this task: UserError."""
-        raise UserError("a pre-trained model predicts masked words: use `dokkai fill-mask`, or fine-tune it first")
+        where = place or line_place(index)
+        raise UserError(
+            f"{where}: a pre-trained model predicts masked words: use `dokkai fill-mask`, or fine-tune it first"
+        )
 
     def instances(self, corpus: Corpus, length: int) -> Instances:
         """The corpus as numbered instances of at most ``length`` tokens."""

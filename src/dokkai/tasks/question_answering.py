@@ -22,7 +22,7 @@ from dokkai.errors import UserError
 from dokkai.evaluation.metrics import best_null_threshold, exact_matches, squad_scores
 from dokkai.progress import Progress, say
 from dokkai.settings import QuestionAnsweringSettings
-from dokkai.tasks.base import Batch, pad
+from dokkai.tasks.base import Batch, line_place, pad
 from dokkai.tasks.spans import Reading, choose, merge_readings, read_window
 from dokkai.tokenization import Encoding, Tokenizer
 
@@ -72,11 +72,12 @@ class QuestionAnswering:
         """None: answers are places."""
         return ()
 
-    def parse(self, record: Mapping[str, Any], index: int) -> Question:
+    def parse(self, record: Mapping[str, Any], index: int, place: str | None = None) -> Question:
         """``{"question": ..., "context": ..., "id": ...}``."""
         for key in ("question", "context"):
             if not isinstance(record.get(key), str):
-                raise UserError(f"line {index + 1}: no text under '{key}'; found: {', '.join(record) or 'nothing'}")
+                where = place or line_place(index)
+                raise UserError(f"{where}: no text under '{key}'; found: {', '.join(record) or 'nothing'}")
         return Question(str(record.get("id", index)), record["question"], record["context"], (), is_labelled=False)
 
     def encode(self, examples: Sequence[Question], training: bool) -> list[Window]:

@@ -16,7 +16,7 @@ from dokkai.data.rows import Row, read_rows
 from dokkai.errors import UserError
 from dokkai.evaluation.metrics import regression_scores
 from dokkai.settings import RegressionSettings
-from dokkai.tasks.base import Batch
+from dokkai.tasks.base import Batch, line_place
 from dokkai.tasks.texts import TextFeatures, collate_texts, encode_texts, parse_texts
 from dokkai.tokenization import Tokenizer
 
@@ -46,10 +46,11 @@ class Regression:
         """The name of the number."""
         return self.labels
 
-    def parse(self, record: Mapping[str, Any], index: int) -> Row:
+    def parse(self, record: Mapping[str, Any], index: int, place: str | None = None) -> Row:
         """``{"text": ..., "pair": ..., "id": ...}``, with the column names of the settings."""
-        text, pair, name = parse_texts(record, index, self.settings)
-        return Row(text, pair, None, name, f"line {index + 1}")
+        place = place or line_place(index)
+        text, pair, name = parse_texts(record, index, place, self.settings)
+        return Row(text, pair, None, name, place)
 
     def encode(self, examples: Sequence[Row], training: bool) -> list[TextFeatures]:
         """One feature per row, cut to ``max_length`` tokens. UserError if there are no numbers to train on."""

@@ -22,7 +22,7 @@ from dokkai.errors import UserError
 from dokkai.evaluation.metrics import regression_scores
 from dokkai.progress import say
 from dokkai.settings import SimilaritySettings
-from dokkai.tasks.base import Batch, pad
+from dokkai.tasks.base import Batch, line_place, pad
 from dokkai.tasks.texts import parse_texts
 from dokkai.tokenization import Encoding, Tokenizer
 
@@ -78,10 +78,11 @@ class Similarity:
         """There are none."""
         return ()
 
-    def parse(self, record: Mapping[str, Any], index: int) -> Row:
+    def parse(self, record: Mapping[str, Any], index: int, place: str | None = None) -> Row:
         """``{"text": ..., "pair": ..., "id": ...}``, with the column names of the settings."""
-        text, pair, name = parse_texts(record, index, self.settings)
-        return Row(text, pair, None, name, f"line {index + 1}")
+        place = place or line_place(index)
+        text, pair, name = parse_texts(record, index, place, self.settings)
+        return Row(text, pair, None, name, place)
 
     def encode(self, examples: Sequence[Row], training: bool) -> list[PairFeatures]:
         """One feature per pair, each text cut to ``max_length`` tokens; for training only pairs that are alike.

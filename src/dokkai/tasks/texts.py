@@ -41,11 +41,13 @@ class TextFeatures:
     label: np.ndarray
 
 
-def parse_texts(record: Mapping[str, Any], index: int, settings: TextSettings) -> tuple[str, str | None, str]:
-    """Text, second text and id of one JSON record, under the column names of the settings."""
+def parse_texts(
+    record: Mapping[str, Any], index: int, place: str, settings: TextSettings
+) -> tuple[str, str | None, str]:
+    """Text, second text and id of one record, under the column names of the settings."""
     for column in (settings.text, settings.pair):
         if column is not None and not isinstance(record.get(column), str):
-            raise UserError(f"line {index + 1}: no text under '{column}'; found: {', '.join(record) or 'nothing'}")
+            raise UserError(f"{place}: no text under '{column}'; found: {', '.join(record) or 'nothing'}")
     name = record.get(settings.id or "id", str(index))
     return record[settings.text], record[settings.pair] if settings.pair else None, str(name)
 

@@ -21,7 +21,7 @@ from dokkai.errors import UserError, did_you_mean
 from dokkai.evaluation.metrics import are_entity_tags, find_entities, tag_scores
 from dokkai.progress import say
 from dokkai.settings import TokenClassificationSettings
-from dokkai.tasks.base import Batch, pad
+from dokkai.tasks.base import Batch, line_place, pad
 from dokkai.tasks.sentence_windows import Pieces, Window, sentence_windows
 from dokkai.tokenization import Tokenizer
 
@@ -102,21 +102,22 @@ class TokenClassification:
             )
         return labels
 
-    def parse(self, record: Mapping[str, Any], index: int) -> TaggedText:
+    def parse(self, record: Mapping[str, Any], index: int, place: str | None = None) -> TaggedText:
         """``{"tokens": [...]}`` with words, or ``{"text": ...}``, in which words are what the tokenizer says."""
+        place = place or line_place(index)
         name = str(record.get(self.settings.id or "id", index))
         column = self.settings.words or _WORDS
         column = _WORDS if column.lstrip("-").isdigit() else column  # trained on files with a word a line
         words = record.get(column)
         if isinstance(words, list) and words and all(isinstance(word, str) and word for word in words):
-            return replace(tagged_text(Sentence(tuple(words), None, name, f"line {index + 1}")), document=index)
+            return replace(tagged_text(Sentence(tuple(words), None, name, place)), document=index)
         text = record.get("text")
         if not isinstance(text, str):
             raise UserError(
-                f"line {index + 1}: no text under 'text', and no list of words under '{column}'; "
+                f"{place}: no text under 'text', and no list of words under '{column}'; "
                 f"found: {', '.join(record) or 'nothing'}"
             )
-        return TaggedText(text, tuple(self._tokenizer.words(text)), None, name, f"line {index + 1}", index)
+        return TaggedText(text, tuple(self._tokenizer.words(text)), None, name, place, index)
 
     def encode(self, examples: Sequence[TaggedText], training: bool) -> list[TagFeatures]:
         """All sequences of all sentences, in order; how many sentences need several is said.

@@ -1,0 +1,30 @@
+"""What ``predict`` reads of a table: all its columns, laid out as in training."""
+
+import pytest
+
+from dokkai.predicting import _rows
+from dokkai.settings import ClassificationSettings
+
+
+def read(tmp_path, name, content, **settings):
+    file = tmp_path / name
+    file.write_text(content, encoding="utf-8")
+    return [
+        (number, record.place, record.values) for number, record in _rows(str(file), ClassificationSettings(**settings))
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_tabs_under_another_ending(tmp_path, name):
+    """STS-B's files are called .csv and hold tabs; the recipe says so, and predicting listens to it too."""
+    found = read(tmp_path, name, "id\tsentence\n7\ta, b\n", text="sentence", format="tsv")
+    assert found == [(0, "line 2", {"id": "7", "sentence": "a, b"})]
+
+
+def test_columns_by_number(tmp_path):
+    assert read(tmp_path, "a.csv", "x,y\n", text="1", label="0", header=False) == [(0, "line 1", {"0": "x", "1": "y"})]
+
+
+def test_an_ending_that_is_no_text_table_is_believed(tmp_path):
+    found = read(tmp_path, "a.json", '[{"text": "x"}, {"text": "y"}]', format="csv")
+    assert [place for _, place, _ in found] == ["entry 1", "entry 2"]
