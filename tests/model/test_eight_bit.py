@@ -69,3 +69,12 @@ def test_scales_of_another_matrix(model, tmp_path):
     save_file(tensors | {name: tensors[name][:-1]}, tmp_path / "small" / WEIGHTS)
     with one_line_error("scales of the shape"):
         load_model(tmp_path / "small")
+
+
+def test_a_matrix_without_scales(model, tmp_path):
+    save_model(model, tmp_path / "small", torch.int8)
+    tensors = load_file(tmp_path / "small" / WEIGHTS)
+    name = next(name for name in tensors if name.endswith("_scale"))
+    save_file({key: tensor for key, tensor in tensors.items() if key != name}, tmp_path / "small" / WEIGHTS)
+    with one_line_error(r"model.safetensors: .* rows, but scales of the shape \(0,\)"):
+        load_model(tmp_path / "small")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dokkai.errors import UserError
 from dokkai.files import read_json, replacing, write_json
 from dokkai.model.config import EIGHT_BITS, ModelConfig, read_config, read_labels
-from dokkai.model.eight_bit import to_eight_bits
+from dokkai.model.eight_bit import from_eight_bits, to_eight_bits
 from dokkai.model.heads import Model
 from dokkai.model.initialization import initialize
 from dokkai.model.names import ARCHITECTURES, Match, architecture, heads_in, match, to_foreign
@@ -115,6 +115,9 @@ def load_model(
     config = replace(read_config(values, str(path / CONFIG)), **changes)
     files = find_weights(path)
     stamp, found = files.stamp(), files.open()
+    is_eight_bit = values.get("quantization_config") == EIGHT_BITS
+    if is_eight_bit:
+        found = _expanded(found, files)
     names = saved_heads(values, path / CONFIG, found) if heads is None else heads
     with torch.device("meta"):
         model = Model(config, names, num_labels or len(read_labels(values, str(path / CONFIG))))
@@ -127,7 +130,8 @@ def load_model(
     if "masked_lm" in names:
         _refuse_untied(values, found, matched.unused, files.path)
     try:
-        state = _collect(own, matched, found, files)
+        again = files.open() if files.is_mapped and not is_eight_bit else found
+        state = _collect(own, matched, found, again)
     except UserError as error:
         raise UserError(f"{files.path}: {error}") from None
     if files.stamp() != stamp:  # a run has saved itself meanwhile: these weights may be of two steps
@@ -160,16 +164,22 @@ def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def _collect(
-    own: Mapping[str, Tensor], matched: Match, found: Mapping[str, Tensor], files: WeightFiles
+    own: Mapping[str, Tensor], matched: Match, found: Mapping[str, Tensor], again: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Our state in float32, in the shapes of ``own``.
 
     What is stacked is copied; its pages of the file then serve nothing, but stay in memory as long as their map. So the
-    rest comes out of a second map, and the first one goes.
+    rest comes out of a second map, ``again``, and the first one goes.
     """
-    again = files.open() if files.is_mapped else found
     state = {name: _checked(name, tensor, own) for name, tensor in matched.collect(again, stacked=False).items()}
     return state | {name: _checked(name, part, own) for name, part in matched.collect(found, stacked=True).items()}
+
+
+def _expanded(found: Mapping[str, Tensor], files: WeightFiles) -> dict[str, Tensor]:
+    try:
+        return from_eight_bits(found)
+    except UserError as error:
+        raise UserError(f"{files.path}: {error}") from None
 
 
 def _checked(name: str, tensor: Tensor, own: Mapping[str, Tensor]) -> Tensor:

@@ -31,15 +31,13 @@ def to_eight_bits(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_eight_bits(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same in float32; what has no scales is left as it is. UserError if scales and rows do not fit."""
-    scales = {name.removesuffix(_SCALE): name for name in tensors if name.endswith(_SCALE)}
-    found: dict[str, Tensor] = {}
+    """The same in float32. UserError if a matrix lacks its scales, or has others than one for each row."""
+    found = dict(tensors)
     for name, tensor in tensors.items():
-        if name in scales and tensor.dtype == torch.int8:
-            scale = tensors[scales[name]]
-            if scale.shape != tensor.shape[:1]:
-                raise UserError(f"{name} has {len(tensor)} rows, but scales of the shape {tuple(scale.shape)}")
-            found[name] = tensor.float() * scale.float()[:, None]
-        elif name.removesuffix(_SCALE) not in tensors or not name.endswith(_SCALE):
-            found[name] = tensor
+        if tensor.dtype != torch.int8:
+            continue
+        scale = found.pop(name + _SCALE, torch.empty(0))
+        if scale.shape != tensor.shape[:1]:
+            raise UserError(f"{name} has {len(tensor)} rows, but scales of the shape {tuple(scale.shape)}")
+        found[name] = tensor.float() * scale.float()[:, None]
     return found

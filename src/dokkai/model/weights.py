@@ -15,7 +15,6 @@ from torch import Tensor
 
 from dokkai.errors import UserError
 from dokkai.files import existing_file, read_json
-from dokkai.model.eight_bit import from_eight_bits
 
 WEIGHTS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
@@ -50,8 +49,8 @@ class WeightFiles:
     def open(self) -> dict[str, Tensor]:
         """All tensors by name, in a private map of the files made by this call: it goes when the last of them goes.
 
-        Nothing is read before it is used, but for weights in eight bits, which are expanded. Writing to the tensors
-        does not reach the files. UserError for a file that is missing, broken, or not what its index says.
+        Nothing is read before it is used. Writing to the tensors does not reach the files. UserError for a file that
+        is missing, broken, or not what its index says.
         """
         tensors: dict[str, Tensor] = {}
         for file in self.files:
@@ -62,7 +61,7 @@ class WeightFiles:
             if lost:
                 raise UserError(f"{self.path}: {lost[0]} should be in {file.name}, but is not; download it again")
             tensors |= found
-        return from_eight_bits(tensors)
+        return tensors
 
 
 def find_weights(directory: Path) -> WeightFiles:
