@@ -16,6 +16,7 @@ where or which place; ``name`` is any other answer that begins with a capital; `
 """
 
 import argparse
+import math
 import os
 import re
 from collections import defaultdict
@@ -104,25 +105,24 @@ def scores(questions: Sequence[Any], predictions: Sequence[dict[str, Any]]) -> d
     return {name: found[name] for name in ("exact", "f1")}
 
 
-def is_right(question: Any, prediction: dict[str, Any]) -> bool:
-    """Whether the answer is exactly one of the right ones; "no answer" is right where there is none."""
-    return scores([question], [prediction])["exact"] == 100
-
-
-def believed(questions: Sequence[Any], predictions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def believed(predictions: Sequence[dict[str, Any]], right: Sequence[bool]) -> dict[str, Any]:
     """Of the answers that are shown: how many are right by tenths of confidence, and the calibration error."""
     from dokkai.evaluation.calibration import calibration_error
 
-    shown = [(q, p) for q, p in zip(questions, predictions, strict=True) if p["answer"]]
-    sure = np.array([p["probability"] for _, p in shown])
-    right = np.array([is_right(q, p) for q, p in shown])
+    shown = [number for number, item in enumerate(predictions) if item["answer"]]
+    sure = np.array([predictions[number]["probability"] for number in shown])
+    hits = np.array([right[number] for number in shown])
     tenths = np.minimum((sure * 10).astype(int), 9)
     rows = [
-        {"from": n / 10, "answers": int((tenths == n).sum()), "right": float(right[tenths == n].mean())}
+        {"from": n / 10, "answers": int((tenths == n).sum()), "right": float(hits[tenths == n].mean())}
         for n in range(10)
         if (tenths == n).any()
     ]
-    return {"tenths": rows, "calibration_error": calibration_error(sure, right), "answers": len(shown)}
+    return {
+        "tenths": rows,
+        "calibration_error": calibration_error(sure, hits) if shown else None,
+        "answers": len(shown),
+    }
 
 
 def refused(questions: Iterable[Any], predictions: Iterable[dict[str, Any]]) -> dict[str, float]:
@@ -141,14 +141,15 @@ def main() -> None:
     args = parser.parse_args()
 
     from dokkai.pipeline import load
-    from dokkai.tasks import create_task
+    from dokkai.tasks import QuestionAnswering
 
     reader = load(args.model)
-    assert reader.task is not None
     own = reader.task
+    if not isinstance(own, QuestionAnswering):
+        parser.error(f"{args.model}: not a model for questions")
     runs: list[dict[str, Any]] = []
 
-    reader.task = create_task(own.settings.model_copy(update={"no_answer": False}), reader.tokenizer)
+    reader.task = own.with_threshold(math.inf)  # "no answer" switched off
     questions = reader.task.read(args.data / "squad" / "dev-v1.1.json.xz")
     predictions = reader.predict(questions)
     groups = {
@@ -163,6 +164,7 @@ def main() -> None:
     if own.settings.no_answer:
         questions = own.read(args.data / "squad" / "dev-v2.0.json.xz")
         predictions = reader.predict(questions)
+        right = own.is_right(questions, predictions)
         silent = [item | {"answer": ""} for item in predictions]
         chosen = np.random.default_rng(0).permutation(len(questions))[:_SHOWN]
         runs.append(
@@ -172,14 +174,14 @@ def main() -> None:
                 "scores": own.score(questions, predictions),
                 "always none": scores(questions, silent),
                 "refused": refused(questions, predictions),
-                "confidence": believed(questions, predictions),
+                "confidence": believed(predictions, right),
                 "as they came": [
                     {
                         "question": questions[i].question,
                         "right": sorted({answer.text for answer in questions[i].answers}),
                         "answer": predictions[i]["answer"],
                         "confidence": predictions[i]["probability"],
-                        "is_right": is_right(questions[i], predictions[i]),
+                        "is_right": right[i],
                     }
                     for i in map(int, chosen)
                 ],

@@ -20,10 +20,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from dokkai.files import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
 PIECE = 16 * 1024 * 1024
@@ -84,15 +85,11 @@ def is_finished(run: Path) -> bool:
 
 def lay(sitting: Sitting, run: Path, out: Path, dtype: str) -> None:
     """The files of the model without its curves and checkpoints; its card beside them, if there is one."""
-    with tempfile.TemporaryDirectory() as folder:
-        sitting.run("convert", run, "--dtype", dtype, "--out", Path(folder) / "model")
+    with replacing(out) as model:
+        sitting.run("convert", run, "--dtype", dtype, "--out", model)
         card = ROOT / "models" / f"{out.name}.md"
         if card.exists():
-            shutil.copy(card, Path(folder) / "model" / "README.md")
-        if out.exists():
-            shutil.rmtree(out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(Path(folder) / "model", out)
+            shutil.copy(card, model / "README.md")
     print(f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.1f} MB", file=sys.stderr)
 
 
@@ -101,18 +98,15 @@ def cut(work: Path, out: Path) -> None:
     run = next((work / name for name in ("reader", "encoder") if (work / name / WEIGHTS).exists()), None)
     if run is None:
         return
-    with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "model"
-        Sitting(None).run("convert", run, "--dtype", "bfloat16", "--out", model)
-        weights = (model / WEIGHTS).read_bytes()
-        (model / WEIGHTS).unlink()
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(model, out)
-    for name in ("metrics.jsonl", "run.json"):
-        shutil.copy(run / name, out)
-    for number, start in enumerate(range(0, len(weights), PIECE)):
-        (out / f"{WEIGHTS}.{number:03}").write_bytes(weights[start : start + PIECE])
-    (out / f"{WEIGHTS}.sha256").write_text(hashlib.sha256(weights).hexdigest() + "\n")
+    with replacing(out) as pieces:
+        Sitting(None).run("convert", run, "--dtype", "bfloat16", "--out", pieces)
+        weights = (pieces / WEIGHTS).read_bytes()
+        (pieces / WEIGHTS).unlink()
+        for name in ("metrics.jsonl", "run.json"):
+            shutil.copy(run / name, pieces)
+        for number, start in enumerate(range(0, len(weights), PIECE)):
+            (pieces / f"{WEIGHTS}.{number:03}").write_bytes(weights[start : start + PIECE])
+        (pieces / f"{WEIGHTS}.sha256").write_text(hashlib.sha256(weights).hexdigest() + "\n")
 
 
 def join(pieces: Path, out: Path) -> None:
@@ -120,11 +114,12 @@ def join(pieces: Path, out: Path) -> None:
     weights = b"".join(file.read_bytes() for file in sorted(pieces.glob(f"{WEIGHTS}.[0-9][0-9][0-9]")))
     if hashlib.sha256(weights).hexdigest() != (pieces / f"{WEIGHTS}.sha256").read_text().strip():
         raise SystemExit(f"{pieces}: the pieces do not make the file that was cut; bring them over again")
-    out.mkdir(parents=True)
-    (out / WEIGHTS).write_bytes(weights)
-    for file in pieces.iterdir():
-        if not file.name.startswith(WEIGHTS):
-            shutil.copy(file, out)
+    with replacing(out) as model:
+        model.mkdir()
+        (model / WEIGHTS).write_bytes(weights)
+        for file in pieces.iterdir():
+            if not file.name.startswith(WEIGHTS):
+                shutil.copy(file, model)
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -1,5 +1,7 @@
 """A small vocabulary with a bit of everything, and tokenizers over it."""
 
+from typing import Any
+
 from dokkai.tokenization import Tokenizer
 from dokkai.tokenization.tokenizer import SpecialTokens
 from dokkai.tokenization.wordpiece import WordPieceBackend, WordPieceSettings
@@ -12,7 +14,7 @@ VOCABULARY = [*SPECIAL, *LETTERS, *(f"##{c}" for c in "abcdefghijklmnopqrtuvwxyz
 VOCABULARY += [f"##{piece}" for piece in PIECES if f"##{piece}" not in VOCABULARY]
 
 
-def build(lowercase: bool = True, vocabulary: list[str] | None = None, **settings: object) -> Tokenizer:
+def build(lowercase: bool = True, vocabulary: list[str] | None = None, **settings: Any) -> Tokenizer:
     special = SpecialTokens()
-    wordpiece = WordPieceSettings(lowercase=lowercase, **settings)  # type: ignore[arg-type]
+    wordpiece = WordPieceSettings(lowercase=lowercase, **settings)
     return Tokenizer(WordPieceBackend(vocabulary or VOCABULARY, "[UNK]", special.all(), wordpiece), special)

@@ -66,8 +66,8 @@ class Ranking:
 @contextmanager
 def _without(modules: Sequence[str]) -> Iterator[None]:
     """Hide what ``bm25s`` imports only if it is there: each takes longer to load than a search, and none is used."""
-    hidden = [name for name in modules if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: the import fails, as if it were missing
+    hidden: dict[str, Any] = {name: None for name in modules if name not in sys.modules}
+    sys.modules.update(hidden)  # None: the import fails, as if it were missing
     try:
         yield
     finally:
