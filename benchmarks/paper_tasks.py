@@ -25,6 +25,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ import numpy as np
 from baselines import baselines
 from measuring import RESULTS, ROOT, versions, write_result
 
-from dokkai.files import replacing
+from dokkai.files import replacing, write_json
 from dokkai.settings import load_settings
 from dokkai.tasks import create_task
 from dokkai.tokenization import load_tokenizer
@@ -89,6 +90,16 @@ def fine_tuned(name: str, args: argparse.Namespace, side: str, seeds: int, words
     return [{"side": side, **{key: run[key] for key in keys}, "all_seconds": seconds} for run in record["runs"]]
 
 
+def plain(name: str, args: argparse.Namespace, compute: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The baselines, which take minutes and are the same for every encoder: kept beside the runs."""
+    kept: Path = args.work / f"{name}-baselines.json"
+    if not kept.exists():
+        args.work.mkdir(parents=True, exist_ok=True)
+        write_json(kept, compute())
+    found: list[dict[str, Any]] = json.loads(kept.read_text())
+    return found
+
+
 def measure(name: str, args: argparse.Namespace) -> None:
     """One task: all sides, and their means."""
     recipe, train_path, dev_path, overrides = TASKS[name]
@@ -97,9 +108,11 @@ def measure(name: str, args: argparse.Namespace) -> None:
     task = create_task(settings.task, tokenizer)
     train, dev = task.read(args.data / train_path), task.read(args.data / dev_path)
     task = create_task(settings.task, tokenizer, task.find_labels(train, args.data / train_path))
-    runs = baselines(task, train, dev)
-    runs += fine_tuned(name, args, "random weights", args.random_seeds or args.seeds, ["--random-weights"])
-    runs += fine_tuned(name, args, args.start.name, args.seeds, [])
+    runs = plain(name, args, lambda: baselines(task, train, dev))
+    if args.only_baselines:
+        return
+    learned = fine_tuned(name, args, args.start.name, args.seeds, [])
+    runs += fine_tuned(name, args, "random weights", args.random_seeds or args.seeds, ["--random-weights"]) + learned
     metric = task.primary_metric
     scores: dict[str, list[float]] = defaultdict(list)
     for run in runs:
@@ -133,6 +146,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, default=ROOT / "models" / "mini-en")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--random-seeds", type=int, help="of the side with random weights, if not as many")
+    parser.add_argument("--only-baselines", action="store_true", help="compute and keep them, and no more")
     parser.add_argument("--questions", type=int, help="train on so many questions of SQuAD instead of all")
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="a setting on top of the recipe's")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DOKKAI_DATA", ".")))

@@ -6,8 +6,8 @@ Steps: ``vocab``, ``prepare``, ``pretrain``, ``finetune``, then both models are 
 Everything but the result lies in ``--work``. The same command goes on where it was stopped, whatever stopped it.
 
 With ``--minutes 9`` it stops by itself, with all it has done saved, and says so by exit code 3: for machines that are
-lent for a while. With ``--pieces DIR`` it leaves there, at the end of each sitting, the newest weights in bf16, cut
-into files of at most 16 MiB, and ``metrics.jsonl``; ``--join DIR OUT`` makes a model directory of them again. From
+lent for a while. With ``--pieces DIR`` it leaves there, at the end of each sitting, the newest model in bf16 and its
+curve, as a tar file cut into pieces of at most 16 MiB; ``--join DIR OUT`` makes a model directory of them again. From
 weights alone, without the state of the optimizer, ``--init OUT`` begins a new run, in another ``--work``.
 
 Any recipe of pre-training and of questions will do: on a GPU give a larger one (``--encoder``, ``--reader``).
@@ -15,11 +15,14 @@ Any recipe of pre-training and of questions will do: on a GPU give a larger one 
 
 import argparse
 import hashlib
+import io
 import json
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +32,7 @@ from dokkai.files import replacing
 ROOT = Path(__file__).resolve().parent.parent
 PIECE = 16 * 1024 * 1024
 WEIGHTS = "model.safetensors"
+CHECKSUM = "sha256"
 GO_ON = 3  # exit code: the time is over, the work is not
 GRACE = 60  # seconds that a verb gets to save itself
 
@@ -94,32 +98,32 @@ def lay(sitting: Sitting, run: Path, out: Path, dtype: str) -> None:
 
 
 def cut(work: Path, out: Path) -> None:
-    """The newest weights in bf16, in pieces; what else their directory needs; the curve."""
+    """The directory of the newest model, its weights in bf16, with its curve, as a tar file in pieces."""
     run = next((work / name for name in ("reader", "encoder") if (work / name / WEIGHTS).exists()), None)
     if run is None:
         return
-    with replacing(out) as pieces:
-        Sitting(None).run("convert", run, "--dtype", "bfloat16", "--out", pieces)
-        weights = (pieces / WEIGHTS).read_bytes()
-        (pieces / WEIGHTS).unlink()
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        model, tar = Path(folder, run.name), Path(folder, "tar")
+        Sitting(None).run("convert", run, "--dtype", "bfloat16", "--out", model)
         for name in ("metrics.jsonl", "run.json"):
-            shutil.copy(run / name, pieces)
-        for number, start in enumerate(range(0, len(weights), PIECE)):
-            (pieces / f"{WEIGHTS}.{number:03}").write_bytes(weights[start : start + PIECE])
-        (pieces / f"{WEIGHTS}.sha256").write_text(hashlib.sha256(weights).hexdigest() + "\n")
+            shutil.copy(run / name, model)
+        with tarfile.open(tar, "w") as file:
+            file.add(model, ".")
+        content = tar.read_bytes()
+    with replacing(out) as pieces:
+        pieces.mkdir()
+        for number, start in enumerate(range(0, len(content), PIECE)):
+            (pieces / f"{run.name}.tar.{number:03}").write_bytes(content[start : start + PIECE])
+        (pieces / CHECKSUM).write_text(hashlib.sha256(content).hexdigest() + "\n")
 
 
 def join(pieces: Path, out: Path) -> None:
     """The directory that ``cut`` cut up; SystemExit if a piece is missing or damaged."""
-    weights = b"".join(file.read_bytes() for file in sorted(pieces.glob(f"{WEIGHTS}.[0-9][0-9][0-9]")))
-    if hashlib.sha256(weights).hexdigest() != (pieces / f"{WEIGHTS}.sha256").read_text().strip():
+    content = b"".join(file.read_bytes() for file in sorted(pieces.glob("*.tar.[0-9][0-9][0-9]")))
+    if hashlib.sha256(content).hexdigest() != (pieces / CHECKSUM).read_text().strip():
         raise SystemExit(f"{pieces}: the pieces do not make the file that was cut; bring them over again")
-    with replacing(out) as model:
-        model.mkdir()
-        (model / WEIGHTS).write_bytes(weights)
-        for file in pieces.iterdir():
-            if not file.name.startswith(WEIGHTS):
-                shutil.copy(file, model)
+    with replacing(out) as model, tarfile.open(fileobj=io.BytesIO(content)) as file:
+        file.extractall(model, filter="data")
 
 
 def main(words: Sequence[str] | None = None) -> None:

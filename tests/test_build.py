@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import dokkai
+from dokkai.model.config import shape_config
+from dokkai.model.heads import Model
+from dokkai.pipeline import Pipeline
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "models" / "build.py"
@@ -49,21 +53,21 @@ def test_from_text_to_the_directories_in_two_sittings(tmp_path):
     assert "$ dokkai convert" in again.stderr and "$ dokkai pretrain" not in again.stderr
 
 
-def test_a_piece_that_is_lost(tmp_path, monkeypatch):
+def test_a_piece_that_is_lost(tmp_path, tokenizer, monkeypatch):
     build = load_script()
     monkeypatch.setattr(build, "PIECE", 1000)
-    weights = bytes(range(256)) * 10
+    run = tmp_path / "work" / "encoder"
+    config = shape_config("L1-H64", vocab_size=tokenizer.vocab_size, model_type="modernbert")
+    Pipeline(Model(config, ("masked_lm",), seed=1), tokenizer, None, torch.device("cpu")).save(run)
+    (run / "run.json").write_text(json.dumps({"state": "finished"}))
+    (run / "metrics.jsonl").write_text("")
     pieces = tmp_path / "pieces"
-    pieces.mkdir()
-    import hashlib
-
-    for number in range(3):
-        (pieces / f"{build.WEIGHTS}.{number:03}").write_bytes(weights[number * 1000 : (number + 1) * 1000])
-    (pieces / f"{build.WEIGHTS}.sha256").write_text(hashlib.sha256(weights).hexdigest() + "\n")
-    (pieces / "config.json").write_text(json.dumps({}))
+    build.cut(tmp_path / "work", pieces)
+    assert len(list(pieces.iterdir())) > 3 and max(file.stat().st_size for file in pieces.iterdir()) <= 1000
     build.join(pieces, tmp_path / "whole")
-    assert (tmp_path / "whole" / build.WEIGHTS).read_bytes() == weights
-    (pieces / f"{build.WEIGHTS}.001").unlink()
+    assert json.loads((tmp_path / "whole" / "run.json").read_text()) == {"state": "finished"}
+    dokkai.load(tmp_path / "whole")
+    (pieces / "encoder.tar.001").unlink()
     with pytest.raises(SystemExit, match="bring them over again"):
         build.join(pieces, tmp_path / "other")
     assert not (tmp_path / "other").exists()

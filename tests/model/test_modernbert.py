@@ -245,24 +245,27 @@ def attend_one_by_one(q, k, v, starts, _, most_q, most_k, window_size):
     return torch.cat(rows)
 
 
+@pytest.mark.parametrize("is_full", [False, True])
 @pytest.mark.parametrize("model_type", ["bert", "modernbert"])
-def test_packed_is_padded(model_type, monkeypatch):
+def test_packed_is_padded(model_type, is_full, monkeypatch):
     """The path of GPUs, with a kernel of our own: the same states and gradients, and zeros where padding is."""
     config = ModelConfig(**MODERN) if model_type == "modernbert" else ModelConfig(**TINY)
     model = draw_wide(Model(replace(config, attention_probs_dropout_prob=0.0)), 5).double()
     batch = padded_batch(5)
     ids, types, mask = (batch[name] for name in ("input_ids", "token_type_ids", "attention_mask"))
+    mask = torch.ones_like(mask) if is_full else mask
     weight = torch.randn(16, 32, dtype=torch.float64) * mask[:, :, None]
+    given = None if is_full else mask
 
     def run():
         model.zero_grad()
-        states = list(model.encoder.states(ids, types, mask))
-        torch.testing.assert_close(model.encoder(ids, types, mask), states[-1])
+        states = list(model.encoder.states(ids, types, given))
+        torch.testing.assert_close(model.encoder(ids, types, given), states[-1])
         (states[-1] * weight).sum().backward()
         return states, [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
     padded, gradients = run()
-    monkeypatch.setattr(encoder, "can_pack", lambda device, dropout_prob: True)
+    monkeypatch.setattr(encoder, "can_pack", lambda device, dropout_prob, is_full: True)
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", attend_one_by_one)
     packed, packed_gradients = run()
     for one, other in zip(padded, packed, strict=True):
@@ -272,8 +275,36 @@ def test_packed_is_padded(model_type, monkeypatch):
 
 
 def test_a_cpu_does_not_pack():
-    assert not packing.can_pack(torch.device("cpu"), 0.0)
-    assert not packing.can_pack(torch.device("cuda"), 0.0)  # no autocast: float32
+    assert not packing.can_pack(torch.device("cpu"), 0.0, False)
+    assert not packing.can_pack(torch.device("cuda"), 0.0, False)  # no autocast: float32
     with torch.autocast("cuda", torch.bfloat16, enabled=torch.cuda.is_available()):
-        assert packing.can_pack(torch.device("cuda"), 0.0) == torch.cuda.is_available()
-        assert not packing.can_pack(torch.device("cuda"), 0.1)
+        assert packing.can_pack(torch.device("cuda"), 0.0, False) == torch.cuda.is_available()
+        assert not packing.can_pack(torch.device("cuda"), 0.1, False)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("is_full", [False, True])
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_a_gpu_agrees_with_the_cpu(is_full, is_compiled):
+    """Packed, in bf16, by PyTorch's kernel: the states and gradients of a CPU in float32, to bf16's rounding."""
+    changes = {"hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 128, "num_hidden_layers": 3}
+    model = Model(ModelConfig(**(MODERN | changes)), ("masked_lm",), seed=5)
+    batch = padded_batch(5)
+    ids, types, mask = (batch[name] for name in ("input_ids", "token_type_ids", "attention_mask"))
+    mask = torch.ones_like(mask) if is_full else mask
+    weight = torch.randn(*ids.shape, 128, generator=torch.Generator().manual_seed(1)) * mask[:, :, None]
+
+    def run(device):
+        model.to(device).zero_grad()
+        moved = [ids.to(device), types.to(device), None if is_full else mask.to(device)]
+        encoder_ = torch.compile(model.encoder, dynamic=False) if is_compiled and device == "cuda" else model.encoder
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            x = encoder_(*moved)
+        (x * weight.to(device)).sum().backward()
+        return (
+            x.detach().float().cpu() * mask[:, :, None],
+            *(layer.attention.qkv.weight.grad.cpu() for layer in model.encoder.layers),
+        )
+
+    for one, other in zip(run("cpu"), run("cuda"), strict=True):
+        assert (one - other).norm() / one.norm() < 0.02

@@ -16,7 +16,7 @@ from torch.nn import functional as F_
 from dokkai.errors import UserError
 from dokkai.model.config import ModelConfig
 from dokkai.model.dropout import Dropout, attention
-from dokkai.model.packing import Packing, can_pack, pack
+from dokkai.model.packing import Packing, can_pack, pack, pack_full
 from dokkai.model.positions import Distances, neighbours, rotate, rotations
 
 
@@ -213,16 +213,24 @@ class Encoder(nn.Module):
         self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None
     ) -> Iterator[tuple[Tensor, Packing | None]]:
         x = self.embeddings(input_ids, token_type_ids)
-        packing = None
-        dropout_prob = self.config.attention_probs_dropout_prob if self.training else 0.0
-        if attention_mask is not None and can_pack(x.device, dropout_prob) and self._has_packed_attention:
-            packing = pack(attention_mask)
+        packing = self._packing(input_ids, attention_mask)
+        if packing is not None:
             x = packing.pack(x)
         far, near = self._sights(input_ids, attention_mask, packing)
         for layer, is_local in zip(self.layers, self._is_local, strict=True):
             yield x, packing
             x = layer(x, near if is_local else far)
         yield x if self.final_norm is None else self.final_norm(x), packing
+
+    def _packing(self, input_ids: Tensor, attention_mask: Tensor | None) -> Packing | None:
+        """None where PyTorch's attention over a batch is as good, or the only one."""
+        dropout_prob = self.config.attention_probs_dropout_prob if self.training else 0.0
+        is_full = attention_mask is None
+        if not self._has_packed_attention or not can_pack(input_ids.device, dropout_prob, is_full):
+            return None
+        if attention_mask is not None:
+            return pack(attention_mask)
+        return pack_full(input_ids) if any(self._is_local) else None
 
     def _sights(self, input_ids: Tensor, attention_mask: Tensor | None, packing: Packing | None) -> tuple[Sight, Sight]:
         """Of layers that see everything, and of those that see their neighbourhood."""
