@@ -301,10 +301,8 @@ def test_a_gpu_agrees_with_the_cpu(is_full, is_compiled):
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             x = encoder_(*moved)
         (x * weight.to(device)).sum().backward()
-        return (
-            x.detach().float().cpu() * mask[:, :, None],
-            *(layer.attention.qkv.weight.grad.cpu() for layer in model.encoder.layers),
-        )
+        gradients = [layer.attention.qkv.weight.grad.cpu().clone() for layer in model.encoder.layers]  # it moves along
+        return [x.detach().float().cpu() * mask[:, :, None], *gradients]
 
     for one, other in zip(run("cpu"), run("cuda"), strict=True):
         assert (one - other).norm() / one.norm() < 0.02

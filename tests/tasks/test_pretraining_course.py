@@ -37,6 +37,16 @@ def test_masked_share_goes_straight_from_one_to_the_other(tokenizer, corpus, sta
         assert num_masked(batch) == [wanted] * 2
 
 
+def test_sequences_with_few_masks_and_with_many(tokenizer, corpus):
+    """Each draws its share: one mask alone is seen in training too. Held-out masks stay as they are."""
+    task = create(tokenizer, lengths=[LENGTH], masked_share=0.3, masked_share_least=0.0)
+    batches = PretrainingBatches(task, corpus, 40, 8, 8 * LENGTH, seed=0)
+    numbers = [number for step in range(40) for number in num_masked(batches[step][0])]
+    assert min(numbers) == 1 and max(numbers) == round(LENGTH * 0.3)
+    assert abs(sum(numbers) / len(numbers) - LENGTH * 0.15) < 1
+    assert len(batches[0][0]["masked_positions"]) == 8 * max_predictions(LENGTH, 0.3)
+
+
 def test_the_list_of_masked_positions_follows_in_four_steps(tokenizer, corpus):
     """It always has room, and few shapes have to be compiled; with a clock too, where a step says nothing."""
     task = create(tokenizer, lengths=[LENGTH], masked_share=0.3, masked_share_end=0.1)
@@ -51,7 +61,8 @@ def test_the_list_of_masked_positions_follows_in_four_steps(tokenizer, corpus):
 
 def test_heldout_masks_do_not_change(tokenizer, prepared):
     plain = create(tokenizer, lengths=[LENGTH], heldout_sequences=4)
-    falling = create(tokenizer, lengths=[LENGTH], heldout_sequences=4, masked_share=0.3, masked_share_end=0.1)
+    other = {"masked_share": 0.3, "masked_share_end": 0.1, "masked_share_least": 0.0}
+    falling = create(tokenizer, lengths=[LENGTH], heldout_sequences=4, **other)
     for a, b in zip(plain.read(prepared), falling.read(prepared), strict=True):
         assert a.input_ids.tolist() == b.input_ids.tolist() and a.positions.tolist() == b.positions.tolist()
     falling.collate(falling.read(prepared), LENGTH)
@@ -88,6 +99,7 @@ def test_tokens_per_update_of_each_phase(tokenizer, corpus):
         (["task.batch_tokens=4e3"], "task.batch_tokens = 4000.0: write a whole number, or a list of them"),
         (['task.batch_tokens=["many"]'], "task.batch_tokens = .*: write a whole number, or a list of them"),
         (["task.masked_share_end=0"], "task.masked_share_end = 0: input should be greater than 0"),
+        (["task.masked_share_least=0.4"], "task.masked_share_least is above task.masked_share; lower it"),
         (
             ["task.masked_share_end=0.1", "task.static_duplicates=2", "task.next_sentence=true"],
             "task.static_duplicates makes masks that stay; leave task.masked_share_end out",

@@ -19,6 +19,12 @@ class PretrainingSettings(Section):
         lt=1,
         description="that share at the end of the run, straight from one to the other; unset: the same",
     )
+    masked_share_least: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="the share of each sequence is drawn anew, from this one up; unset: all sequences have the same",
+    )
     whole_word: bool = Field(False, description="mask all pieces of a word together")
     short_share: float = Field(0.1, ge=0, le=1, description="share of sequences cut to a random shorter length")
     random_next_share: float = Field(0.5, ge=0, le=1, description="share of pairs whose B comes from another document")
@@ -59,6 +65,10 @@ class PretrainingSettings(Section):
             raise ValueError("task.static_duplicates makes sentence pairs; it needs task.next_sentence=true")
         if self.static_duplicates and self.masked_share_end is not None:
             raise ValueError("task.static_duplicates makes masks that stay; leave task.masked_share_end out")
+        if self.masked_share_least is not None and self.masked_share_least > min(
+            self.masked_share, self.masked_share_end or 1
+        ):
+            raise ValueError("task.masked_share_least is above task.masked_share; lower it")
         return self
 
 

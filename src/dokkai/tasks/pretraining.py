@@ -30,6 +30,7 @@ _HELDOUT_SHARE = 0.15
 _LISTS = 4  # a run whose share of masked tokens changes has so many lengths of their list, one after the other
 _HELDOUT = {  # and of the paper's kind, so that runs with other settings can be compared
     "masked_share": _HELDOUT_SHARE,
+    "masked_share_least": None,
     "whole_word": False,
     "short_share": 0.1,
     "random_next_share": 0.5,
@@ -136,6 +137,9 @@ class Pretraining:
         masked_share = settings.masked_share if settings else self.masked_share(share)
         whole_word = (settings or self.settings).whole_word
         most = most or masking.max_predictions(length, masked_share)
+        least = (settings or self.settings).masked_share_least
+        if least is not None:
+            masked_share = rng.uniform(least, masked_share)
         as_released = isinstance(instances, PaperPairs)
         vocabulary = self._released_vocabulary if as_released else self.vocabulary
         ids, positions, originals = masking.mask(
