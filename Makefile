@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-all check clean
+.PHONY: setup demo demo-train test test-all check clean
 
 setup: $(VENV)/.ready
 
@@ -20,7 +20,10 @@ $(VENV)/.reference: $(VENV)/.ready
 	touch $@
 
 demo: setup
-	bash examples/demo.sh
+	@bash examples/demo.sh
+
+demo-train: setup
+	bash examples/train.sh
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadscope

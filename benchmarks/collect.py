@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--command", action="append", default=[], help="a command that made them; may be repeated")
+    parser.add_argument("--machine", help="where they ran, if not here")
     parser.add_argument("--note", action="append", default=[])
     args = parser.parse_args()
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
@@ -42,7 +43,7 @@ def main() -> None:
         "commit": commit,
         "commands": args.command,
         "notes": args.note,
-        "machine": machine(),
+        "machine": args.machine or machine(),
         "runs": [run_record(run) for run in args.runs],
     }
     write_json(RESULTS / f"{args.name}.json", result, indent=1)

@@ -1,6 +1,6 @@
-"""Write the tables of docs/experiments.md from benchmarks/results/*.json: python benchmarks/report.py
+"""Write the tables of pages from benchmarks/results/*.json: python benchmarks/report.py
 
-A table stands between <!-- table NAME --> and <!-- end -->; a test checks that the page is what this would write.
+A table stands between <!-- table NAME --> and <!-- end -->; a test checks that the pages are what this would write.
 """
 
 import json
@@ -9,7 +9,7 @@ import statistics
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "experiments.md"
+PAGES = (ROOT / "docs" / "experiments.md", ROOT / "docs" / "guide" / "reader.md")
 RESULTS = ROOT / "benchmarks" / "results"
 TASKS = ("cola", "sst-2", "mrpc", "rte", "sts-b", "conll-2003", "dream", "mctest", "squad-2.0")  # the order of the rows
 PEERS = ("dokkai", "transformers")
@@ -254,6 +254,93 @@ def features(result: dict) -> str:
     return table(["task", "metric", "weights", "layers", "score"], rows)
 
 
+def masks(result: dict) -> str:
+    """The loss of masked words, by the length of the text and by how many of its tokens are masked."""
+    names = list(dict.fromkeys(run["masks"] for run in result["runs"]))
+    rows = []
+    for model in dict.fromkeys(run["model"] for run in result["runs"]):
+        own = [run for run in result["runs"] if run["model"] == model]
+        for length in dict.fromkeys(run["length"] for run in own):
+            losses = {run["masks"]: run["masked_lm_loss"] for run in own if run["length"] == length}
+            rows.append([model, str(length), *(f"{losses[name]:.2f}" for name in names)])
+    return table(["encoder", "tokens", *(f"{name} masked" for name in names)], rows)
+
+
+def shapes(result: dict) -> str:
+    """Shapes that had the same time: what they saw, and what they are worth to a reader."""
+    head = ["shape", "vocabulary", "parameters", "tokens/s", "tokens seen", "held-out loss", "EM", "F1"]
+    rows = [
+        [
+            run["shape"],
+            f"{run['vocabulary']:,}",
+            f"{run['parameters'] / 1e6:.1f}M",
+            f"{run['tokens_per_second'] / 1e6:.2f}M",
+            f"{run['tokens'] / 1e6:.0f}M",
+            f"{run['masked_lm_loss']:.3f}",
+            f"{run['exact']:.1f}",
+            f"{run['f1']:.1f}",
+        ]
+        for run in result["runs"]
+    ]
+    return table(head, rows)
+
+
+def reading_scores(result: dict) -> str:
+    """Both dev files, and always answering "none"."""
+    with_answers, both = result["runs"]
+    rows = [
+        [f"SQuAD 1.1, {with_answers['questions']:,} questions, it must answer", with_answers["scores"]],
+        [f"SQuAD 2.0, {both['questions']:,} questions, it may say none", both["scores"]],
+        ["SQuAD 2.0, always none", both["always none"]],
+    ]
+    return table(["", "EM", "F1"], [[name, f"{s['exact']:.1f}", f"{s['f1']:.1f}"] for name, s in rows])
+
+
+def reading_by(result: dict, name: str) -> str:
+    """SQuAD 1.1 by kind of answer, by question word, or by length."""
+    groups = result["runs"][0]["by"][name.replace("-", " ")]
+    rows = [[key, f"{g['questions']:,}", f"{g['exact']:.1f}", f"{g['f1']:.1f}"] for key, g in groups.items()]
+    return table([name.replace("-", " "), "questions", "EM", "F1"], rows)
+
+
+def reading_refused(result: dict) -> str:
+    """How often it rightly and wrongly says that there is no answer."""
+    found, scores = result["runs"][1]["refused"], result["runs"][1]["scores"]
+    rows = [
+        ["questions without an answer that it refused", f"{scores['NoAns_total']:,.0f}", f"{found['caught']:.1f} %"],
+        ["questions with one that it refused", f"{scores['HasAns_total']:,.0f}", f"{found['falsely_refused']:.1f} %"],
+    ]
+    return table(["", "questions", "share"], rows)
+
+
+def reading_confidence(result: dict) -> str:
+    """Of the answers shown, how many are right."""
+    rows = [
+        [
+            f"{100 * row['from']:.0f} to {100 * row['from'] + 10:.0f} %",
+            f"{row['answers']:,}",
+            f"{100 * row['right']:.0f} %",
+        ]
+        for row in result["runs"][1]["confidence"]["tenths"]
+    ]
+    return table(["shown with", "answers", "right"], rows)
+
+
+def reading_answers(result: dict) -> str:
+    """Answers as they came."""
+    rows = [
+        [
+            item["question"].replace("|", "\\|"),
+            " / ".join(item["right"]).replace("|", "\\|") or "(none)",
+            item["answer"].replace("|", "\\|") or "(none)",
+            f"{100 * item['confidence']:.0f} %",
+            "yes" if item["is_right"] else "no",
+        ]
+        for item in result["runs"][1]["as they came"]
+    ]
+    return table(["question", "right answer", "its answer", "confidence", "right"], rows)
+
+
 def render(name: str) -> str:
     """The table called ``FILE:KIND``, or ``FILE:curve:RUN``; kinds are the functions above.
 
@@ -279,8 +366,18 @@ def render(name: str) -> str:
         "race": race,
         "updates": updates,
     }
+    of_all |= {
+        "masks": masks,
+        "shapes": shapes,
+        "reading": reading_scores,
+        "refused": reading_refused,
+        "confidence": reading_confidence,
+        "answers": reading_answers,
+    }
     if kind in of_all:
         return of_all[kind](result)
+    if kind == "by":
+        return reading_by(result, run[0])
     if kind == "opening":
         return opening(runs)
     if run:
@@ -304,4 +401,5 @@ def fill(page: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(fill(PAGE.read_text()))
+    for page in PAGES:
+        page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,44 +1,39 @@
 #!/usr/bin/env bash
-# The whole path on the example passages: raw text, vocabulary, pre-training, fine-tuning, an answer.
-# Run by `make demo`; every command is printed as a person would type it. Results land in demo/.
+# The reader that comes with dokkai, on a passage of the examples and on one of yours. Run by `make demo`.
+# Without a terminal the passage and the question are two lines of standard input, if there are any.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export PATH="$PWD/.venv/bin:$PATH"
-rm -rf demo
-started=$(date +%s)
+export PATH="$PWD/.venv/bin:$PATH" HF_HUB_OFFLINE=1
 
-step() { printf '\n\033[1m%s\033[0m\n' "$1"; }
-run() {
-    printf '$ dokkai'
-    printf ' %q' "$@" | sed 's/\\ / /g; s/\\?/?/g'
-    printf '\n'
-    dokkai "$@"
+bold() { printf '\n\033[1m%s\033[0m\n' "$1"; }
+ask() { # question, file
+    printf '$ dokkai ask "%s" %s\n' "$1" "$2"
+    local started=$EPOCHREALTIME
+    dokkai ask "$1" "$2"
+    printf '  \033[2m(%s s)\033[0m\n' "$(python3 -c "print(round($EPOCHREALTIME - $started, 1))")"
 }
-ask() {
-    printf '$ dokkai ask "%s" %s --model %s\n' "$1" "$2" "$3"
-    dokkai ask "$1" "$2" --model "$3"
-}
-f1() { python -c "import json, sys; print('%.1f' % json.load(open(sys.argv[1]))['metrics']['f1'])" "$1/run.json"; }
 
-step "1. Learn a vocabulary from raw text"
-run vocab examples/passages.txt --size 2048 --out demo/vocab
-step "2. Turn the text into token shards"
-run prepare examples/passages.txt --tokenizer demo/vocab --heldout 0.1 --out demo/data
-step "3. Pre-train a toy encoder: guess masked words, judge sentence pairs"
-run pretrain demo-pretrain --data demo/data --out demo/encoder
-step "4. Fine-tune it on 255 questions about 36 passages"
-run finetune demo-questions --from demo/encoder --train examples/train.json --dev examples/dev.json --out demo/reader
-step "   The same from random weights, to compare"
-run finetune demo-questions --from demo/encoder --random-weights --train examples/train.json --dev examples/dev.json \
-    --out demo/reader-random
-step "5. Evaluate"
-run evaluate demo/reader examples/dev.json
-step "6. Ask. A question it was trained on:"
-ask "Who saw the birth of a volcano in his field?" examples/volcano.txt demo/reader
-step "   A question about a passage it has never been asked about:"
-ask "Who built a lighthouse on the Eddystone rocks in 1759?" examples/lighthouse.txt demo/reader
+bold "A passage of the examples"
+fold -s -w 100 examples/lighthouse.txt
+echo
+ask "Who built a lighthouse on the Eddystone rocks?" examples/lighthouse.txt
+ask "What did Fresnel invent?" examples/lighthouse.txt
+ask "Who painted the ceiling of the chapel?" examples/lighthouse.txt
 
-printf '\nF1 on 87 unseen questions: %s after pre-training, %s from random weights.\n' \
-    "$(f1 demo/reader)" "$(f1 demo/reader-random)"
-printf 'Forty pages of text make no reader: the demo shows the path, not the quality. Done in %d s.\n' \
-    "$(($(date +%s) - started))"
+bold "A passage of yours"
+passage='' question=''
+if [ -t 0 ]; then
+    echo 'Type or paste a passage of one line, and press Enter (or Enter alone to leave it out).'
+    read -r -e -p 'passage: ' passage || true
+    [ -z "$passage" ] || read -r -e -p 'question: ' question || true
+else
+    read -r passage || true
+    read -r question || true
+fi
+if [ -n "$passage" ] && [ -n "$question" ]; then
+    mkdir -p demo
+    printf '%s\n' "$passage" > demo/yours.txt
+    ask "$question" demo/yours.txt
+else
+    echo 'Another time: dokkai ask "a question?" FILE_OR_FOLDER...'
+fi

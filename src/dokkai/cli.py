@@ -44,7 +44,7 @@ def ask(
         typer.Argument(metavar="PATH...", help="files (.txt .md .html .pdf .docx ...), folders, or - for stdin"),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="a run fine-tuned for questions, or a name; unset: reader-en, if it came along")
+        str | None, typer.Option(help="a run fine-tuned for questions, or a name; unset: reader-en")
     ] = None,
     n_best: Annotated[int, typer.Option("--n-best", min=1, help="how many answers to show")] = 1,
     passages: Annotated[int, typer.Option(min=1, help="how many passages to read, those that fit best")] = 20,
@@ -64,7 +64,7 @@ def ask(
 def fill_mask(
     text: Annotated[str, typer.Argument(help="a text with [MASK] where a word is missing")],
     model: Annotated[
-        str | None, typer.Option(help="a pre-trained run, or a name; unset: encoder-en, if it came along")
+        str | None, typer.Option(help="a pre-trained run, or a name; unset: encoder-en")
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="how many words to show for each mask")] = 5,
     device: Device = None,
@@ -172,7 +172,7 @@ def finetune(
     ] = None,
     origin: Annotated[
         str | None,
-        typer.Option("--from", help="model to start from: a directory or a name; unset: encoder-en, if it came along"),
+        typer.Option("--from", help="model to start from: a directory or a name; unset: encoder-en"),
     ] = None,
     overrides: Overrides = None,
     dev: Annotated[Path | None, typer.Option(help="examples to evaluate on")] = None,
@@ -249,7 +249,7 @@ def predict(
 @app.command(epilog="Example: dokkai embed runs/mini --layers -1,-2 < texts.txt > vectors.jsonl")
 def embed(
     run: Annotated[
-        str | None, typer.Argument(help="a model directory, or a name; none: encoder-en, if it came along")
+        str | None, typer.Argument(help="a model directory, or a name; none: encoder-en")
     ] = None,
     file: Annotated[str, typer.Argument(help="one text per line; - is stdin")] = "-",
     layers: Annotated[str, typer.Option(help="layers to concatenate: -1 is the last, 0 the embeddings")] = "-1",
