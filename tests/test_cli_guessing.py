@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from command_line import EXAMPLES, dokkai, external, make_home, tree, works
+from dokkai.training.finetune import usual_rate
 
 SHORT = ["task.max_length=64", "train.steps=2", "train.batch_size=4"]
 
@@ -58,6 +59,31 @@ def test_a_recipe_holds_out_nothing_unless_it_says_so(home, tmp_path):
     words = ["my-classes", "--train", EXAMPLES / "topics-train.csv", "--from", home / "encoder", *SHORT]
     done = dokkai("finetune", *words, "--out", tmp_path / "run", "train.dev_share=0.5")
     assert done.code == 0 and "no recipe" not in done.err and "held out" in done.err
+
+
+def test_a_recipe_without_a_rate_takes_that_of_the_width(home, tmp_path):
+    """Narrow encoders need more than the paper's; what was taken stands in the record, and what is said counts."""
+    words = ["finetune", "my-classes", "--train", EXAMPLES / "topics-train.csv", "--from", home / "encoder", *SHORT]
+    for name, more, rate in (("usual", [], 3e-4), ("said", ["train.learning_rate=1e-5"], 1e-5)):
+        works(*words, "--out", tmp_path / name, *more)
+        record = json.loads((tmp_path / name / "run.json").read_text(encoding="utf-8"))
+        assert record["settings"]["train"]["learning_rate"] == rate
+
+
+@pytest.mark.parametrize(("width", "rate"), [(1024, 2e-5), (768, 5e-5), (512, 1e-4), (384, 3e-4), (64, 3e-4)])
+def test_rates_by_width(width, rate, tmp_path):
+    (tmp_path / "config.json").write_text(
+        json.dumps(
+            {
+                "hidden_size": width,
+                "num_attention_heads": 1,
+                "num_hidden_layers": 1,
+                "intermediate_size": 8,
+                "vocab_size": 9,
+            }
+        )
+    )
+    assert usual_rate(tmp_path) == rate
 
 
 def test_questions_without_a_recipe(home, tmp_path):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dokkai.errors import UserError
-from dokkai.exits import run_app
+from dokkai.exits import quick_imports, run_app
 from dokkai.printing import print_facts, print_json, print_masks, print_run
 from dokkai.shipped import ENCODER, READER, default_model
 
@@ -54,7 +54,8 @@ def ask(
     as_json: AsJson = False,
 ) -> None:
     """Read text and answer a question with the span that answers it."""
-    from dokkai.reading.verb import answer_from_files
+    with quick_imports():
+        from dokkai.reading.verb import answer_from_files
 
     chosen = model or default_model(READER, "read with; give --model RUN")
     answer_from_files(chosen, question, paths or [], n_best, passages, always_answer, chat, device, as_json)
@@ -63,15 +64,14 @@ def ask(
 @app.command("fill-mask", epilog='Example: dokkai fill-mask "Paris is the [MASK] of France." --model runs/mini-en')
 def fill_mask(
     text: Annotated[str, typer.Argument(help="a text with [MASK] where a word is missing")],
-    model: Annotated[
-        str | None, typer.Option(help="a pre-trained run, or a name; unset: encoder-en")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="a pre-trained run, or a name; unset: encoder-en")] = None,
     top: Annotated[int, typer.Option(min=1, help="how many words to show for each mask")] = 5,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Guess the words behind [MASK]."""
-    from dokkai.pipeline import load
+    with quick_imports():
+        from dokkai.pipeline import load
 
     masks = load(model or default_model(ENCODER, "guess with; give --model RUN"), device).fill_mask(text, top)
     print_masks(masks, as_json)
@@ -248,9 +248,7 @@ def predict(
 
 @app.command(epilog="Example: dokkai embed runs/mini --layers -1,-2 < texts.txt > vectors.jsonl")
 def embed(
-    run: Annotated[
-        str | None, typer.Argument(help="a model directory, or a name; none: encoder-en")
-    ] = None,
+    run: Annotated[str | None, typer.Argument(help="a model directory, or a name; none: encoder-en")] = None,
     file: Annotated[str, typer.Argument(help="one text per line; - is stdin")] = "-",
     layers: Annotated[str, typer.Option(help="layers to concatenate: -1 is the last, 0 the embeddings")] = "-1",
     pooling: Annotated[

@@ -25,7 +25,9 @@ class TrainSettings(Section):
     optimizer: Literal["adamw", "muon", "bert-adam"] = Field(
         "adamw", description="muon: for the layers' matrices; bert-adam: that of 2018, with its course of the rate"
     )
-    learning_rate: float = Field(5e-5, gt=0, description="highest learning rate")
+    learning_rate: float | None = Field(
+        None, gt=0, description="highest learning rate; unset: by the encoder's width in fine-tuning, else 5e-5"
+    )
     warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the run in which the rate rises from 0")
     schedule: Literal["linear", "trapezoid", "constant"] = Field(
         "linear", description="then the rate falls straight; or stays, and falls at the end (1 - sqrt); or stays"
@@ -69,6 +71,11 @@ class TrainSettings(Section):
         True, description="find task.null_threshold on the dev set at the end, if it has unanswerable questions"
     )
     workers: int = Field(0, ge=0, description="processes that prepare batches; 0: a thread of this one")
+
+    @property
+    def highest_rate(self) -> float:
+        """``learning_rate``, or what it is if nothing says more."""
+        return self.learning_rate or 5e-5
 
     @property
     def budget_seconds(self) -> int:

@@ -31,7 +31,7 @@ class BertAdam(torch.optim.AdamW):
             (decayed if is_decayed(name, parameter, model.config.model_type) else free).append(parameter)
         super().__init__(
             [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": free, "weight_decay": 0.0}],
-            lr=settings.learning_rate,
+            lr=settings.highest_rate,
             betas=(settings.beta1, settings.beta2),
             eps=settings.epsilon,
             fused=True,
@@ -61,8 +61,8 @@ def learning_rate(done: float, total: float, settings: TrainSettings) -> float:
     """
     warmup = int(total * settings.warmup_share)
     if done < warmup:
-        return settings.learning_rate * done / warmup
-    return settings.learning_rate * (1 - done / total)
+        return settings.highest_rate * done / warmup
+    return settings.highest_rate * (1 - done / total)
 
 
 def clip_gradients(parameters: Iterable[Tensor], longest: float) -> Tensor:

@@ -30,8 +30,8 @@ from dokkai.training.loop import train
 from dokkai.training.run_directory import RunDirectory
 from dokkai.training.stuck import Stuck, StuckWatch
 
-_RATES = ((768, 5e-5), (512, 1e-4), (0, 3e-4))
-"""Learning rates from a hidden size on: that of the paper, and of those of the small models of 2020 the larger ones."""
+_RATES = ((1024, 2e-5), (768, 5e-5), (512, 1e-4), (0, 3e-4))
+"""Learning rates from a hidden size on: those of the paper, and of those of the small models of 2020 the larger ones."""
 _ALL = 1 << 62  # more tokens than any update has
 
 
@@ -64,6 +64,10 @@ def finetune(
     if settings.model.sinusoidal_positions and not random_weights:
         raise UserError("model.sinusoidal_positions is for random weights; the model under --from has its positions")
     origin, out = resolve(start), Path(out)
+    if settings.train.learning_rate is None:
+        settings = settings.model_copy(
+            update={"train": settings.train.model_copy(update={"learning_rate": usual_rate(origin)})}
+        )
     tokenizer = load_tokenizer(origin)
     check_origin(origin, tokenizer)
     task = create_task(settings.task, tokenizer)
@@ -117,9 +121,13 @@ def finetune(
 
 def guess(train_path: str | Path, start: str | Path, overrides: Sequence[str]) -> dict[str, Any]:
     """A recipe from the examples, with a learning rate for an encoder of the size of ``start``."""
-    width = load_config(resolve(start)).hidden_size
-    rate = next(rate for least, rate in _RATES if width >= least)
-    return guess_recipe(train_path, overrides, rate)
+    return guess_recipe(train_path, overrides, usual_rate(resolve(start)))
+
+
+def usual_rate(origin: Path) -> float:
+    """The learning rate for the encoder in a directory, where the recipe has none: narrow ones take higher ones."""
+    width = load_config(origin).hidden_size
+    return next(rate for least, rate in _RATES if width >= least)
 
 
 def _attempt(
@@ -143,7 +151,7 @@ def _attempt(
 
 def _rate(settings: TrainSettings, run: RunDirectory) -> float:
     """The peak rate of this attempt: every restart halves it."""
-    return settings.learning_rate * 0.5 ** len(run.restarts)
+    return settings.highest_rate * 0.5 ** len(run.restarts)
 
 
 def _create_model(origin: Path, task: Task, settings: Settings, random_weights: bool) -> tuple[Model, LoadReport]:

@@ -37,7 +37,7 @@ def create_optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.o
             matrices.append(parameter)
     adamw = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-        lr=settings.learning_rate,
+        lr=settings.highest_rate,
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
         fused=True,
@@ -45,7 +45,7 @@ def create_optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.o
     if not hidden:
         return [adamw]
     dtype = torch.bfloat16 if has_fast_bf16(hidden[0][0].device) else torch.float32
-    return [adamw, Muon(hidden, settings.learning_rate, settings.weight_decay, dtype=dtype)]
+    return [adamw, Muon(hidden, settings.highest_rate, settings.weight_decay, dtype=dtype)]
 
 
 def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], rate: float) -> None:

@@ -26,7 +26,7 @@ def learning_rate(done: float, total: float, settings: TrainSettings) -> float:
     """
     if settings.optimizer == "bert-adam":
         return bert_adam.learning_rate(done, total, settings)
-    peak = settings.learning_rate
+    peak = settings.highest_rate
     warmup = round(settings.warmup_share * total)
     if done < warmup:
         return peak * min(done + 1, warmup) / warmup  # a second may be in its midst
