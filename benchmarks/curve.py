@@ -1,8 +1,8 @@
 """What a reader gains by tokens of pre-training: python benchmarks/curve.py RUN -> results/curve.json
 
-Each checkpoint that a pre-training kept (``train.save_every``, ``train.keep_checkpoints``), its last weights, and
-random ones of the same shape are fine-tuned in the same way on the same questions of SQuAD 1.1; F1 on its dev file, at
-the last step. Where the rate of the pre-training falls late, checkpoints before it are worth more than they show here.
+Each checkpoint that a pre-training kept (``train.save_every``, ``train.keep_checkpoints``), the last among them, and
+random ones of the same shape are fine-tuned in the same way on the same questions of SQuAD 1.1; F1 on its dev file, at the
+last step. Where the rate of the pre-training falls late, checkpoints before it are worth more than they show here.
 The same command goes on where it was stopped.
 """
 
@@ -55,8 +55,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "curve")
     args = parser.parse_args()
     states = {int(file.parent.name.removeprefix("step-")): file for file in args.run.glob("checkpoints/*/state.json")}
-    last = max(states)
-    chosen = [step for step in sorted(states) if args.steps is None or step in args.steps or step == last]
+    if not states:
+        parser.error(f"{args.run}: no checkpoints are kept there")
+    chosen = [step for step in sorted(states) if args.steps is None or step in (*args.steps, max(states))]
     runs = [{"step": 0, "tokens": 0, **read(args.run, args.work / "random", args, ["--random-weights"])}]
     for step in chosen:
         weights = states[step].with_name("model.safetensors")
@@ -65,7 +66,9 @@ def main() -> None:
         runs.append({"step": step, "tokens": tokens, **read(start, args.work / f"step-{step}", args, [])})
     write_result(
         "curve",
-        f"python benchmarks/curve.py RUN --questions {args.questions}" + "".join(f" --set {w}" for w in args.overrides),
+        f"python benchmarks/curve.py RUN --questions {args.questions}"
+        + (f" --steps {' '.join(map(str, args.steps))}" if args.steps else "")
+        + "".join(f" --set {word}" for word in args.overrides),
         runs,
         versions=versions("dokkai", "torch"),
         questions=args.questions,

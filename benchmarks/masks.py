@@ -60,7 +60,7 @@ def main() -> None:
         settings = {"next_sentence": False, "masked_share": max(SHARES.values())}
         task = Pretraining(PretrainingSettings(**settings), model.tokenizer)
         runs += [{"model": path.name, **row} for row in measure(model, task, corpus)]
-    command = f"python benchmarks/masks.py DATA {' '.join(path.name for path in args.models)}"
+    command = f"python benchmarks/masks.py DATA {' '.join(path.name for path in args.models)} --name {args.name}"
     write_result(args.name, command, runs, versions=versions("dokkai", "torch"))
 
 

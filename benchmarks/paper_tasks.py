@@ -24,6 +24,7 @@ import os
 import subprocess
 import sys
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,7 @@ import numpy as np
 from baselines import baselines
 from measuring import RESULTS, ROOT, versions, write_result
 
-from dokkai.files import replacing, write_json
+from dokkai.files import checksum, replacing, write_json
 from dokkai.settings import load_settings
 from dokkai.tasks import create_task
 from dokkai.tokenization import load_tokenizer
@@ -91,8 +92,11 @@ def fine_tuned(name: str, args: argparse.Namespace, side: str, seeds: int, words
 
 
 def plain(name: str, args: argparse.Namespace, compute: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The baselines, which take minutes and are the same for every encoder: kept beside the runs."""
-    kept: Path = args.work / f"{name}-baselines.json"
+    """The baselines, which take minutes and are the same for every encoder: kept beside the runs of the same files."""
+    _, train, dev, overrides = TASKS[name]
+    asked = [name, checksum(args.data / train), checksum(args.data / dev), *overrides, *args.overrides]
+    words = [word for word in map(str, asked) if not word.startswith(("train.", "model."))]
+    kept: Path = args.work / f"{name}-baselines-{zlib.crc32(' '.join(words).encode()):08x}.json"
     if not kept.exists():
         args.work.mkdir(parents=True, exist_ok=True)
         write_json(kept, compute())

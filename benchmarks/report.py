@@ -24,7 +24,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def curve(run: dict) -> str:
-    """Held-out figures of a pre-training over its steps."""
+    """Held-out figures of a pre-training over its steps; tokens are those of the last line that was logged before."""
     rows = []
     for line in run["heldout"]:
         seen = next((t for t in reversed(run["training"]) if t["step"] <= line["step"]), None)
@@ -32,7 +32,7 @@ def curve(run: dict) -> str:
             [
                 f"{line['step']:,}",
                 f"{seen['tokens'] / 1e6:.1f}M" if seen else "",
-                f"{seen['seconds'] / 60:.0f}" if seen else "",
+                f"{line.get('seconds', seen['seconds']) / 60:.0f}" if seen else "",
                 f"{seen['tokens_per_second']:,.0f}" if seen else "",
                 f"{line['heldout/masked_lm_loss']:.3f}",
                 f"{line['heldout/masked_lm_accuracy']:.3f}",
@@ -195,7 +195,7 @@ def tasks(results: list[dict]) -> str:
         cells = [result["name"].removeprefix("task-"), f"{result['examples']['train']:,}", result["metric"]]
         cells += [spread(sides.get(side, [])) for side in columns]
         numbers = dict.fromkeys(str(len(sides[side])) for side in columns[3:] if side in sides)
-        rows.append([*cells, result["start"], " and ".join(numbers), rate[1] if rate else "the recipe's"])
+        rows.append([*cells, result["start"], " and ".join(numbers), rate[1] if rate else "by width"])
     return table(head, rows)
 
 
@@ -264,6 +264,15 @@ def masks(result: dict) -> str:
             losses = {run["masks"]: run["masked_lm_loss"] for run in own if run["length"] == length}
             rows.append([model, str(length), *(f"{losses[name]:.2f}" for name in names)])
     return table(["encoder", "tokens", *(f"{name} masked" for name in names)], rows)
+
+
+def waiting(result: dict) -> str:
+    """How long a person waits."""
+    rows = []
+    for side, found in result["medians"].items():
+        times = [run["seconds"] for run in result["runs"] if run["side"] == side]
+        rows.append([side, f"{found['seconds']:.2f}", f"{min(times):.2f} to {max(times):.2f}", str(len(times))])
+    return table(["", "seconds", "from, to", "repetitions"], rows)
 
 
 def shapes(result: dict) -> str:
@@ -369,6 +378,7 @@ def render(name: str) -> str:
     of_all |= {
         "masks": masks,
         "shapes": shapes,
+        "waiting": waiting,
         "reading": reading_scores,
         "refused": reading_refused,
         "confidence": reading_confidence,

@@ -8,9 +8,8 @@ export PATH="$PWD/.venv/bin:$PATH" HF_HUB_OFFLINE=1
 bold() { printf '\n\033[1m%s\033[0m\n' "$1"; }
 ask() { # question, file
     printf '$ dokkai ask "%s" %s\n' "$1" "$2"
-    local started=$EPOCHREALTIME
-    dokkai ask "$1" "$2"
-    printf '  \033[2m(%s s)\033[0m\n' "$(python3 -c "print(round($EPOCHREALTIME - $started, 1))")"
+    local TIMEFORMAT=$'  \033[2m(%1R s)\033[0m'
+    { time dokkai ask "$1" "$2" 2>&3; } 3>&2 2>&1
 }
 
 bold "A passage of the examples"

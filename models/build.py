@@ -1,9 +1,10 @@
-"""From text files and questions to the two directories that ship, in as many sittings as it takes.
+"""From text files and questions to an encoder and a reader like those that ship, in as many sittings as it takes.
 
     python models/build.py corpus/*.txt.xz --train train-v2.0.json.xz --dev dev-v2.0.json.xz
 
 Steps: ``vocab``, ``prepare``, ``pretrain``, ``finetune``, then both models are converted and laid into ``--ship``.
-Everything but the result lies in ``--work``. The same command goes on where it was stopped, whatever stopped it.
+Everything but the result lies in ``--work``. The same command goes on where it was stopped, whatever stopped it. The
+cards (``models/*.md``) are copied to the result; those that are there tell of the models that ship now.
 
 With ``--minutes 9`` it stops by itself, with all it has done saved, and says so by exit code 3: for machines that are
 lent for a while. With ``--pieces DIR`` it leaves there, at the end of each sitting, the newest model in bf16 and its
@@ -134,11 +135,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "ship")
     parser.add_argument("--ship", type=Path, default=ROOT / "src" / "dokkai" / "models")
     parser.add_argument("--minutes", type=float, help="of this sitting; unset: to the end")
-    parser.add_argument("--vocab-size", type=int, default=8192)
+    parser.add_argument("--vocab-size", type=int, default=16384)
     parser.add_argument("--encoder", default="encoder-en", help="recipe of the pre-training")
     parser.add_argument("--reader", default="reader-en", help="recipe of the questions")
     parser.add_argument("--init", type=Path, help="weights to begin with, as --join made them")
-    parser.add_argument("--dtype", default="bfloat16", help="of what ships: bfloat16 or int8")
+    parser.add_argument("--dtype", default="int8", help="of what ships: int8 or bfloat16")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the pre-training")
     parser.add_argument("--set-reader", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the questions")
     parser.add_argument("--pieces", type=Path, help="leave the newest weights here, in pieces")

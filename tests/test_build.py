@@ -31,7 +31,7 @@ def start(tmp_path, *words):
     command += ["--dev", EXAMPLES / "dev.json", "--work", tmp_path / "work", "--ship", tmp_path / "ship"]
     command += ["--vocab-size", "1024", "--encoder", "demo-pretrain", "--reader", "demo-questions"]
     command += ["--set", "model.shape=L1-H64", "train.steps=4", "task.lengths=[32]", "task.length_shares=[1.0]"]
-    command += ["--set-reader", "train.epochs=1", *words]
+    command += ["--set-reader", "train.epochs=1", "--dtype", "bfloat16", *words]
     return subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path)
 
 

@@ -1,11 +1,13 @@
 """Every verb of the command line works, with nothing but results on standard output."""
 
+import gc
 import json
 
 import numpy as np
 import pytest
 
 from command_line import EXAMPLES, SMALL, dokkai, external, make_home, tree, works
+from dokkai.exits import quick_imports
 
 
 @pytest.fixture(scope="session")
@@ -134,3 +136,14 @@ def test_recipes_settings_and_doctor():
     assert "train.seed" in works("settings")
     assert {"name", "value", "is_good", "install"} == json.loads(works("doctor", "--json"))[0].keys()
     assert "torch" in works("doctor")
+
+
+def test_quick_imports_leave_the_collector_as_it_was():
+    """It is off inside, on again behind, also after an error."""
+    with quick_imports():
+        assert not gc.isenabled()
+    assert gc.isenabled() and gc.get_freeze_count() > 0
+    with pytest.raises(ImportError), quick_imports():
+        raise ImportError
+    assert gc.isenabled()
+    gc.unfreeze()

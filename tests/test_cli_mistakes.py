@@ -28,8 +28,6 @@ def home(tmp_path_factory):
             "there is: huggingface, original",
         ),
         (["settings", "trian"], "no settings 'trian'; did you mean 'train'?"),
-        (["ask", "Who?", "a.txt"], "no model to read with"),
-        (["fill-mask", "A [MASK]."], "no model to guess with"),
         (["ask", "Who?", "a.txt", "--model", "nowhere"], "nowhere: no such model directory"),
         (["pretrain", "demo-pretrian", "--data", "d", "--out", "o"], "did you mean 'demo-pretrain'?"),
         (["pretrain", "squad", "--data", "d", "--out", "o"], "use `dokkai finetune`"),

@@ -44,7 +44,8 @@ def run_app(app: typer.Typer) -> None:
 def quick_imports() -> Iterator[None]:
     """For imports that bring PyTorch along, where a person waits for the answer: nothing of them is ever garbage.
 
-    Python looks through all that is made for what can go, while it is made and once more at the end: 0.5 of 1.6 s.
+    Python looks through all that is made for what can go, while it is made and once more at the end: a good part of
+    the time that the import of PyTorch takes.
     """
     gc.disable()
     try:

@@ -92,7 +92,7 @@ class Sight:
     """True where a key may be seen, ``(B, 1, 1, L)`` or ``(B or 1, 1, L, L)``; None: all of them."""
     rotation: tuple[Tensor, Tensor] | None = None
     packing: Packing | None = None
-    """Set if the tokens of all sequences stand in one row; ``mask`` is None then."""
+    """Set if attention goes by where each sequence begins in the row of all tokens; ``mask`` is None then."""
     distance: int | None = None
     """How far a token sees in such a row; None: to the ends of its sequence."""
 

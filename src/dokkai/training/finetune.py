@@ -31,7 +31,7 @@ from dokkai.training.run_directory import RunDirectory
 from dokkai.training.stuck import Stuck, StuckWatch
 
 _RATES = ((1024, 2e-5), (768, 5e-5), (512, 1e-4), (0, 3e-4))
-"""Learning rates from a hidden size on: those of the paper, and of those of the small models of 2020 the larger ones."""
+"""Learning rates from a hidden size on: the paper's, and below them the larger ones of the small models of 2020."""
 _ALL = 1 << 62  # more tokens than any update has
 
 
