@@ -1,8 +1,8 @@
 """What a reader gains by tokens of pre-training: python benchmarks/curve.py RUN -> results/curve.json
 
 Each checkpoint that a pre-training kept (``train.save_every``, ``train.keep_checkpoints``), the last among them, and
-random ones of the same shape are fine-tuned in the same way on the same questions of SQuAD 1.1; F1 on its dev file, at the
-last step. Where the rate of the pre-training falls late, checkpoints before it are worth more than they show here.
+random ones of the same shape are fine-tuned in the same way on the same questions of SQuAD 1.1; F1 on its dev file, at
+the last step. Where the rate of the pre-training falls late, checkpoints before it are worth more than they show here.
 The same command goes on where it was stopped.
 """
 

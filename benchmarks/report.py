@@ -275,6 +275,15 @@ def waiting(result: dict) -> str:
     return table(["", "seconds", "from, to", "repetitions"], rows)
 
 
+def overlap(result: dict) -> str:
+    """A reader on passages that its encoder may have seen, and on others."""
+    rows = [
+        [run["passages"], f"{run['number']:,}", f"{run['questions']:,}", f"{run['exact']:.1f}", f"{run['f1']:.1f}"]
+        for run in result["runs"]
+    ]
+    return table(["passages", "number", "questions", "EM", "F1"], rows)
+
+
 def shapes(result: dict) -> str:
     """Shapes that had the same time: what they saw, and what they are worth to a reader."""
     head = ["shape", "vocabulary", "parameters", "tokens/s", "tokens seen", "held-out loss", "EM", "F1"]
@@ -379,6 +388,7 @@ def render(name: str) -> str:
         "masks": masks,
         "shapes": shapes,
         "waiting": waiting,
+        "overlap": overlap,
         "reading": reading_scores,
         "refused": reading_refused,
         "confidence": reading_confidence,
