@@ -64,3 +64,15 @@ def test_with_them_none_need_be_named(full, models):
 def test_a_directory_of_that_name_goes_before(full, home, tmp_path):
     shutil.copytree(home / "reader", tmp_path / "reader-en")
     assert str(resolve("reader-en")) == "reader-en"
+
+
+@pytest.mark.parametrize("name", shipped.NAMES)
+def test_what_ships_has_its_card(name):
+    """The one that is kept beside the script that builds the models, and no other."""
+    card = EXAMPLES.parent / "models" / f"{name}.md"
+    assert (shipped.FOLDER / name / "README.md").read_text(encoding="utf-8") == card.read_text(encoding="utf-8")
+
+
+def test_what_ships_is_small():
+    """At most 45 MB together."""
+    assert sum(file.stat().st_size for name in shipped.NAMES for file in (shipped.FOLDER / name).iterdir()) <= 45e6
