@@ -266,6 +266,32 @@ def masks(result: dict) -> str:
     return table(["encoder", "tokens", *(f"{name} masked" for name in names)], rows)
 
 
+def layers(result: dict) -> str:
+    """What the heads of each layer look at, and the loss without."""
+    rows = []
+    for model in dict.fromkeys(run["model"] for run in result["runs"]):
+        own = [run for run in result["runs"] if run["model"] == model]
+        without = {run["layer"]: run["loss"] for run in own if run["what"] == "without"}
+        looks = {(run["masks"], run["layer"]): run for run in own if run["what"] == "attention"}
+        for layer, loss in without.items():
+            one, many = looks["one", layer], looks["15 %", layer]
+            shares = [f"{100 * look['to_mask']:.1f} %" for look in (one, many)]
+            rows.append([model, str(layer), f"{one['entropy']:.2f}", f"{one['greatest']:.2f}", *shares, f"{loss:.2f}"])
+    names = ["entropy", "greatest weight", "to one mask", "to 15 % masks", "loss without"]
+    return table(["encoder", "layer", *names], rows)
+
+
+def softened(result: dict) -> str:
+    """The first layer's queries multiplied: the loss, and how alike mean vectors make what is alike."""
+    rows = []
+    for run in result["runs"]:
+        if run["what"] == "softened":
+            rows.append([run["model"], f"{run['queries']:g}", f"{run['loss']:.2f}"])
+        elif run["what"] == "likeness":
+            rows[-1] += [f"{run['layers'][place]:.1f}" for place in (0, 1, 5, -1)]
+    return table(["encoder", "queries times", "loss, 15 % masked", "words", "layer 1", "layer 5", "last layer"], rows)
+
+
 def waiting(result: dict) -> str:
     """How long a person waits."""
     rows = []
@@ -385,7 +411,9 @@ def render(name: str) -> str:
         "updates": updates,
     }
     of_all |= {
+        "layers": layers,
         "masks": masks,
+        "softened": softened,
         "shapes": shapes,
         "waiting": waiting,
         "overlap": overlap,
