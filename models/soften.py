@@ -1,9 +1,9 @@
 """Soften what the first layer looks at: python models/soften.py RUN OUT [--queries 0.12]
 
 In the first layer of ModernBERT's architecture nothing is normalized before attention, and Muon lets its weights grow:
-each head of `encoder-en` came to look at a single token, a [MASK] if there is one, with 95 % of its weight. What it brings back is
-nearly the same for every token, a bias that the layers have not got; the rest is noise. Queries times 0.12 leave the
-bias and take the noise away (docs/experiments.md; `benchmarks/layers.py` shows it).
+each head of `encoder-en` came to look at a single token, a [MASK] if there is one, with 95 % of its weight. What it
+brings back is nearly the same for every token, a bias that the layers have not got; the rest is noise. Queries times
+0.12 leave the bias and take the noise away (docs/experiments.md; `benchmarks/layers.py` shows it).
 """
 
 import argparse
