@@ -1,17 +1,18 @@
 """What does each layer do? python benchmarks/layers.py PREPARED MODEL... -> results/layers.json
 
-Of encoders of the modern face with a masked-LM head, layer by layer:
+Of encoders of ModernBERT's architecture with a masked-LM head:
 
-- ``attention``: mean entropy of the heads in nats, mean of their greatest weight, and the share of the weight that
-  goes to [MASK], in held-out pieces of 128 tokens with one token masked or with 15 %;
-- ``without``: the loss of masked words (15 %) when the attention of this layer gives nothing;
-- ``softened``: the same when the queries of the first layer are multiplied by a number;
+- ``loss`` of masked words (15 %) in held-out pieces of 128 tokens, as the encoder is (layer null), and when the
+  attention of one layer gives nothing;
+- ``attention`` of each layer: mean entropy of the heads in nats, mean of their greatest weight, and the share of the
+  weight that goes to [MASK], in such pieces with one token masked or with 15 %;
 - ``likeness``: Spearman's correlation on the first 500 pairs of STS-B dev, in percent, of the cosines of mean vectors
-  of this layer (0: the words themselves), each coordinate standardized over the sentences; for the softened ones too.
+  of each layer (0: the words themselves), each coordinate standardized over the sentences.
 """
 
 import argparse
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,100 +20,77 @@ import numpy as np
 import torch
 from masks import pieces
 from measuring import versions, write_result
-from scipy.stats import spearmanr
-from torch.nn import functional as F
 
+from dokkai.data.rows import Row
 from dokkai.data.shards import Corpus
-from dokkai.errors import UserError
-from dokkai.settings import PretrainingSettings
-from dokkai.tasks.pretraining import Pretraining
-from dokkai.tokenization import load_tokenizer
+from dokkai.evaluation.metrics import regression_scores
+from dokkai.pipeline import Pipeline, load
+from dokkai.settings import PretrainingSettings, load_settings
+from dokkai.tasks import create_task
+from dokkai.tasks.pretraining import MaskedSequence, Pretraining
 
 LENGTH = 128
-SOFTER = (1.0, 0.25, 0.12, 0.0)
-PAIRS = 500  # of STS-B
+PIECES = 40
+PAIRS = 500
 SHARES = {"one": 0.0, "15 %": 0.15}
 
 
-def open_encoder(path: Path, softer: float = 1.0, without: int | None = None) -> Any:
-    """By ``transformers``, whose eager attention shows its weights."""
-    from transformers import AutoModelForMaskedLM
-
-    model = AutoModelForMaskedLM.from_pretrained(path, attn_implementation="eager", dtype=torch.float32).eval()
-    width = model.config.hidden_size
-    with torch.no_grad():
-        model.model.layers[0].attn.Wqkv.weight[:width] *= softer
-        if without is not None:
-            model.model.layers[without].attn.Wo.weight.zero_()
-    return model
+def losses(pipeline: Pipeline, masked: Sequence[MaskedSequence]) -> Iterator[tuple[int | None, float]]:
+    """As it is, and without the attention of each layer."""
+    yield None, pipeline.evaluate(masked)["masked_lm_loss"]
+    for number, layer in enumerate(pipeline.model.encoder.layers):
+        weight = layer.attention.output.weight
+        kept = weight.data.clone()
+        weight.data.zero_()
+        yield number, pipeline.evaluate(masked)["masked_lm_loss"]
+        weight.data.copy_(kept)
 
 
-@torch.no_grad()
-def masked_loss(model: Any, batch: dict[str, torch.Tensor]) -> float:
-    """Mean cross-entropy over the masked positions of one batch."""
-    logits = model(input_ids=batch["input_ids"], attention_mask=torch.ones_like(batch["input_ids"])).logits
-    logits = logits.flatten(0, 1)[batch["masked_positions"]]
-    return float(F.cross_entropy(logits, batch["masked_labels"], ignore_index=-100))
+@torch.inference_mode()
+def attention(path: Path, ids_BL: torch.Tensor, mask_id: int) -> list[dict[str, float]]:
+    """What the heads of each layer look at, by ``transformers``, which can tell their weights."""
+    from transformers import AutoModel
 
-
-@torch.no_grad()
-def attention(model: Any, ids: torch.Tensor, mask_id: int) -> list[dict[str, float]]:
-    """What the heads of each layer look at."""
-    weights = model(input_ids=ids, attention_mask=torch.ones_like(ids), output_attentions=True).attentions
-    is_mask = (ids == mask_id).float()[:, None, None, :]
+    model = AutoModel.from_pretrained(path, attn_implementation="eager", dtype=torch.float32).eval()
+    weights = model(input_ids=ids_BL, attention_mask=torch.ones_like(ids_BL), output_attentions=True).attentions
+    is_mask = (ids_BL == mask_id).float()[:, None, None, :]
     return [
         {
-            "entropy": float(-(w * w.clamp_min(1e-12).log()).sum(-1).mean()),
-            "greatest": float(w.max(-1).values.mean()),
-            "to_mask": float((w * is_mask).sum(-1).mean()),
+            "entropy": float(torch.special.entr(weight).sum(-1).mean()),
+            "greatest": float(weight.amax(-1).mean()),
+            "to_mask": float((weight * is_mask).sum(-1).mean()),
         }
-        for w in weights
+        for weight in weights
     ]
 
 
-@torch.no_grad()
-def likeness(model: Any, tokenizer: Any, rows: list[tuple[str, str, float]]) -> list[float]:
-    """Spearman's correlation for the embeddings and every layer."""
-    texts = [text for row in rows for text in row[:2]]
-    states: list[list[torch.Tensor]] = []
-    for start in range(0, len(texts), 50):
-        found = [tokenizer.encode(text).input_ids for text in texts[start : start + 50]]
-        longest = max(map(len, found))
-        ids = torch.tensor([[*item, *[tokenizer.pad_id] * (longest - len(item))] for item in found])
-        mask = torch.tensor([[1] * len(item) + [0] * (longest - len(item)) for item in found])
-        hidden = model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
-        states.append([(x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True) for x in hidden])
-    scores = []
-    for layer in zip(*states, strict=True):
-        vectors = torch.cat(layer)
-        vectors = F.normalize((vectors - vectors.mean(0)) / vectors.std(0), dim=-1)
-        cosines = (vectors[::2] * vectors[1::2]).sum(-1)
-        scores.append(float(spearmanr(cosines.numpy(), [row[2] for row in rows])[0]) * 100)
-    return scores
+def likeness(pipeline: Pipeline, rows: Sequence[Row]) -> list[float]:
+    """Of the words, and of every layer."""
+    layers = range(pipeline.model.config.num_hidden_layers + 1)
+    texts = [text for row in rows for text in (row.text, row.pair or "")]
+    vectors_TND = np.stack(pipeline.embed(texts, layers, "mean")).reshape(len(texts), len(layers), -1)
+    vectors_TND = (vectors_TND - vectors_TND.mean(0)) / vectors_TND.std(0)
+    vectors_TND /= np.linalg.norm(vectors_TND, axis=-1, keepdims=True)
+    cosines_RN = (vectors_TND[::2] * vectors_TND[1::2]).sum(-1)
+    numbers = [float(row.label or "nan") for row in rows]
+    return [100 * regression_scores(numbers, list(cosines_R))["spearman"] for cosines_R in cosines_RN.T]
 
 
-def measure(path: Path, data: Path, rows: list[tuple[str, str, float]]) -> list[dict[str, Any]]:
+def measure(path: Path, prepared: Path, file: Path) -> Iterator[dict[str, Any]]:
     """All of one encoder."""
-    tokenizer = load_tokenizer(path)
-    corpus = Corpus.open(data, "heldout", tokenizer.fingerprint)
-    task = Pretraining(PretrainingSettings(next_sentence=False, masked_share=0.15), tokenizer)
-    batches = {name: task.collate(pieces(task, corpus, LENGTH, share)[:40], LENGTH) for name, share in SHARES.items()}
-    model = open_encoder(path)
-    runs: list[dict[str, Any]] = []
-    for name, batch in batches.items():
-        for layer, found in enumerate(attention(model, batch["input_ids"], tokenizer.mask_id)):
-            runs.append({"model": path.name, "what": "attention", "masks": name, "layer": layer, **found})
-    for layer in range(model.config.num_hidden_layers):
-        loss = masked_loss(open_encoder(path, without=layer), batches["15 %"])
-        runs.append({"model": path.name, "what": "without", "layer": layer, "loss": loss})
-    for softer in SOFTER:
-        model = open_encoder(path, softer)
-        loss = masked_loss(model, batches["15 %"])
-        runs.append({"model": path.name, "what": "softened", "queries": softer, "loss": loss})
-        if rows:
-            scores = likeness(model, tokenizer, rows)
-            runs.append({"model": path.name, "what": "likeness", "queries": softer, "layers": scores})
-    return runs
+    pipeline = load(path, precision="fp32")
+    corpus = Corpus.open(prepared, "heldout", pipeline.tokenizer.fingerprint)
+    task = Pretraining(PretrainingSettings(next_sentence=False), pipeline.tokenizer)
+    masked = {name: pieces(task, corpus, LENGTH, share)[:PIECES] for name, share in SHARES.items()}
+    pipeline.task = task
+    for layer, loss in losses(pipeline, masked["15 %"]):
+        yield {"what": "loss", "without": layer, "loss": loss}
+    for name, items in masked.items():
+        ids_BL = task.collate(items, LENGTH)["input_ids"]
+        for layer, found in enumerate(attention(path, ids_BL, pipeline.tokenizer.mask_id)):
+            yield {"what": "attention", "masks": name, "layer": layer, **found}
+    rows = create_task(load_settings("sts-b", []).task, pipeline.tokenizer).read(file)[:PAIRS]
+    yield {"what": "likeness", "layers": likeness(pipeline, rows)}
 
 
 def main() -> None:
@@ -122,15 +100,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DOKKAI_DATA", ".")))
     args = parser.parse_args()
     file = args.data / "glue" / "STS-B-dev.csv"
-    if not file.exists():
-        raise SystemExit(str(UserError(f"{file}: no such file; set DOKKAI_DATA")))
-    fields = [line.split("\t") for line in file.read_text(encoding="utf-8").splitlines()]
-    rows = [(line[5], line[6], float(line[4])) for line in fields[:PAIRS]]
-    torch.manual_seed(0)
-    np.random.seed(0)
-    runs = [run for path in args.models for run in measure(path, args.prepared, rows)]
+    runs = [{"model": path.name, **run} for path in args.models for run in measure(path, args.prepared, file)]
     command = f"python benchmarks/layers.py PREPARED {' '.join(path.name for path in args.models)}"
-    write_result("layers", command, runs, versions=versions("dokkai", "torch", "transformers"), length=LENGTH)
+    write_result("layers", command, runs, versions=versions("dokkai", "torch", "transformers"))
 
 
 if __name__ == "__main__":

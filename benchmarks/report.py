@@ -266,30 +266,28 @@ def masks(result: dict) -> str:
     return table(["encoder", "tokens", *(f"{name} masked" for name in names)], rows)
 
 
-def layers(result: dict) -> str:
-    """What the heads of each layer look at, and the loss without."""
+def layers(runs: list[dict]) -> str:
+    """What the heads of each layer of an encoder look at, and the loss without them."""
+    looks = {(run["masks"], run["layer"]): run for run in runs if run["what"] == "attention"}
+    rows = []
+    for run in runs:
+        if run["what"] == "loss" and run["without"] is not None:
+            one, many = looks["one", run["without"]], looks["15 %", run["without"]]
+            shares = [f"{100 * look['to_mask']:.1f} %" for look in (one, many)]
+            cells = [f"{one['entropy']:.2f}", f"{one['greatest']:.2f}", *shares, f"{run['loss']:.2f}"]
+            rows.append([str(run["without"]), *cells])
+    return table(["layer", "entropy", "greatest weight", "to one mask", "to 15 % masks", "loss without"], rows)
+
+
+def likeness(result: dict) -> str:
+    """Encoders by the loss of masked words, and by how alike the mean vectors of their layers make what is alike."""
     rows = []
     for model in dict.fromkeys(run["model"] for run in result["runs"]):
         own = [run for run in result["runs"] if run["model"] == model]
-        without = {run["layer"]: run["loss"] for run in own if run["what"] == "without"}
-        looks = {(run["masks"], run["layer"]): run for run in own if run["what"] == "attention"}
-        for layer, loss in without.items():
-            one, many = looks["one", layer], looks["15 %", layer]
-            shares = [f"{100 * look['to_mask']:.1f} %" for look in (one, many)]
-            rows.append([model, str(layer), f"{one['entropy']:.2f}", f"{one['greatest']:.2f}", *shares, f"{loss:.2f}"])
-    names = ["entropy", "greatest weight", "to one mask", "to 15 % masks", "loss without"]
-    return table(["encoder", "layer", *names], rows)
-
-
-def softened(result: dict) -> str:
-    """The first layer's queries multiplied: the loss, and how alike mean vectors make what is alike."""
-    rows = []
-    for run in result["runs"]:
-        if run["what"] == "softened":
-            rows.append([run["model"], f"{run['queries']:g}", f"{run['loss']:.2f}"])
-        elif run["what"] == "likeness":
-            rows[-1] += [f"{run['layers'][place]:.1f}" for place in (0, 1, 5, -1)]
-    return table(["encoder", "queries times", "loss, 15 % masked", "words", "layer 1", "layer 5", "last layer"], rows)
+        (loss,) = (run["loss"] for run in own if run["what"] == "loss" and run["without"] is None)
+        (found,) = (run["layers"] for run in own if run["what"] == "likeness")
+        rows.append([model, f"{loss:.2f}", *(f"{found[layer]:.1f}" for layer in (0, 1, 5, -1))])
+    return table(["encoder", "loss, 15 % masked", "words", "layer 1", "layer 5", "last layer"], rows)
 
 
 def waiting(result: dict) -> str:
@@ -386,7 +384,7 @@ def reading_answers(result: dict) -> str:
 
 
 def render(name: str) -> str:
-    """The table called ``FILE:KIND``, or ``FILE:curve:RUN``; kinds are the functions above.
+    """The table called ``FILE:KIND``, ``FILE:curve:RUN`` or ``FILE:layers:MODEL``; kinds are the functions above.
 
     ``task-*:tasks`` is of all such files. Where there is none yet, that is said in place of the table.
     """
@@ -411,9 +409,8 @@ def render(name: str) -> str:
         "updates": updates,
     }
     of_all |= {
-        "layers": layers,
+        "likeness": likeness,
         "masks": masks,
-        "softened": softened,
         "shapes": shapes,
         "waiting": waiting,
         "overlap": overlap,
@@ -426,6 +423,8 @@ def render(name: str) -> str:
         return of_all[kind](result)
     if kind == "by":
         return reading_by(result, run[0])
+    if kind == "layers":
+        return layers([item for item in runs if item["model"] == run[0]])
     if kind == "opening":
         return opening(runs)
     if run:
