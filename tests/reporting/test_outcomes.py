@@ -15,6 +15,7 @@ from dokkai.settings import (
     MultipleChoiceSettings,
     QuestionAnsweringSettings,
     RegressionSettings,
+    SimilaritySettings,
     TokenClassificationSettings,
 )
 from dokkai.tasks import create_task
@@ -84,6 +85,23 @@ def test_numbers(tokenizer):
     assert [(item.id, item.gold, item.predicted) for item in found.mistakes][:2] == [("2", "2", "0"), ("1", "1", "1.5")]
     assert found.summary == "Of 3 predictions the 3 farthest off."
     assert [part.title for part in found.parts] == ["Predicted and true", "How far off"]
+
+
+def test_pairs(tokenizer):
+    task = create_task(SimilaritySettings(positive=4.0), tokenizer)
+    examples = [Row("x", "y", score, score, f"line {score}") for score in ("0", "2", "4", "5")]
+    predictions = [
+        {"id": row.id, "text": "x", "pair": "y", "similarity": cosine}
+        for row, cosine in zip(examples, (-0.2, 0.9, 0.5, 0.8), strict=True)
+    ]
+    found = describe(task, examples, predictions, "dev")
+    assert [(item.id, item.gold, item.predicted, item.weight) for item in found.mistakes] == [
+        ("2", "score 2", "cosine 0.900", 2), ("4", "score 4", "cosine 0.500", 1), ("5", "score 5", "cosine 0.800", 1),
+        ("0", "score 0", "cosine -0.200", 0),
+    ]  # fmt: skip
+    assert found.mistakes[0].texts == [("text", [("x", False)]), ("pair", [("y", False)])]
+    assert (found.metric, [part.title for part in found.parts]) == ("spearman", ["How close, and how alike"])
+    assert "farthest apart" in found.summary
 
 
 def test_choices(tokenizer):

@@ -164,7 +164,7 @@ def test_many_mistakes_are_counted(tokenizer, run):
 
 
 def test_unknown_kind_has_the_general_page(run):
-    found = describe(type("Other", (), {"kind": "other"})(), ["a"], [{}], "dev.csv")
+    found = describe(type("Other", (), {"kind": "other", "primary_metric": "accuracy"})(), ["a"], [{}], "dev.csv")
     write_report(run, RECORD, found)
     page = check_alone((run / "report.html").read_text(encoding="utf-8"))
     assert "accuracy 0.5" in page.text and "Predictions" not in page.text and "mistakes" not in page.text

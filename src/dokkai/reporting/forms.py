@@ -51,10 +51,14 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """Of the labelled examples ``source``: ``parts`` in order, and the worst mistakes; ``summary`` says how many."""
+    """Of the labelled examples ``source``: ``parts`` in order, and the worst mistakes; ``summary`` says how many.
+
+    ``metric`` is that which the page leads with.
+    """
 
     source: str
     num_examples: int
     parts: list[Part]
     mistakes: list[Mistake]
     summary: str
+    metric: str | None = None

@@ -6,6 +6,8 @@ A kind that is unknown here has the general page. One that is to be shown gets a
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from dokkai.data.choices import ChoiceQuestion
 from dokkai.data.squad import Question
 from dokkai.evaluation.metrics import are_entity_tags, find_entities, squad_scores
@@ -17,6 +19,7 @@ from dokkai.tasks import (
     MultipleChoice,
     QuestionAnswering,
     Regression,
+    Similarity,
     Task,
     TokenClassification,
 )
@@ -41,6 +44,8 @@ def describe(task: Task, examples: Sequence[Any], predictions: Predictions, sour
             parts, mistakes = _of_label_sets(task, examples, predictions)
         case Regression():
             parts, mistakes = _of_numbers(examples, predictions)
+        case Similarity():
+            parts, mistakes = _of_pairs(task, examples, predictions)
         case MultipleChoice():
             parts, mistakes = _of_choices(examples, predictions)
         case TokenClassification():
@@ -54,7 +59,9 @@ def describe(task: Task, examples: Sequence[Any], predictions: Predictions, sour
     summary = f"{len(mistakes):,} of {len(examples):,} predictions {verb} wrong; the surest {which}."
     if isinstance(task, Regression):
         summary = f"Of {len(examples):,} predictions the {len(shown)} farthest off."
-    return Outcomes(source, len(examples), parts, shown, summary)
+    if isinstance(task, Similarity):
+        summary = f"Of {len(examples):,} pairs the {len(shown)} whose places by cosine and by score are farthest apart."
+    return Outcomes(source, len(examples), parts, shown, summary, task.primary_metric)
 
 
 def _of_classes(
@@ -109,6 +116,24 @@ def _of_numbers(examples: Sequence[Any], predictions: Predictions) -> tuple[list
     high = max(errors, default=0.0)
     histogram = draw_histogram({"error": errors}, "How far off", "distance from the truth", (0.0, high or 1.0))
     return [draw_scatter(truth, values, "Predicted and true"), histogram], mistakes
+
+
+def _of_pairs(task: Similarity, examples: Sequence[Any], predictions: Predictions) -> tuple[list[Part], list[Mistake]]:
+    """A mistake weighs as much as the places lie apart that a pair has by its cosine and by its score."""
+    from scipy.stats import rankdata  # here, because the import takes seconds
+
+    truth, cosines = task.scores_of(examples), [float(item["similarity"]) for item in predictions]
+    apart = np.abs(rankdata(truth) - rankdata(cosines))
+    mistakes = [
+        Mistake(item["id"], _texts(item), f"score {score:.4g}", f"cosine {cosine:.3f}", float(distance))
+        for item, score, cosine, distance in zip(predictions, truth, cosines, apart, strict=True)
+    ]
+    groups = {
+        name: [cosine for row, cosine in zip(examples, cosines, strict=True) if task.is_positive(row) == wanted]
+        for name, wanted in (("alike", True), ("others", False))
+    }
+    low = min([0.0, *cosines])
+    return [draw_histogram(groups, "How close, and how alike", "cosine", (low, 1.0))], mistakes
 
 
 def _of_choices(examples: Sequence[ChoiceQuestion], predictions: Predictions) -> tuple[list[Part], list[Mistake]]:

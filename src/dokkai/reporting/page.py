@@ -36,6 +36,7 @@ def write_report(run: Path, record: Mapping[str, Any], outcomes: Outcomes | None
         name=run.resolve().name,
         record=record,
         best=best,
+        lead=best.get("metric") or (outcomes.metric if outcomes else None),
         facts=_facts(record, outcomes, curves.steps, curves.seconds),
         charts=charts[:_SHOWN_PANELS],
         more_charts=charts[_SHOWN_PANELS:],

@@ -94,7 +94,7 @@ class Similarity:
         seconds = self._tokenizer.tokens_batch([row.pair or "" for row in examples])
         features, num_cut = [], 0
         for number, row in enumerate(examples):
-            is_positive = s.label is None or self._is_positive(row)
+            is_positive = s.label is None or self.is_positive(row)
             if training and not is_positive:
                 continue
             first = self._tokenizer.assemble(firsts[number], None, s.max_length)
@@ -163,15 +163,19 @@ class Similarity:
         ]
 
     def score(self, examples: Sequence[Row], predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """``spearman`` and ``pearson`` of cosine and score; where ``positive`` is a label, that is 1 for it, else 0."""
+        """``spearman`` and ``pearson`` of cosine and score."""
+        scores = regression_scores(self.scores_of(examples), [item["similarity"] for item in predictions])
+        return {name: scores[name] for name in ("spearman", "pearson")}
+
+    def scores_of(self, examples: Sequence[Row]) -> list[float]:
+        """How alike they are; where ``positive`` is a label, 1 for it, else 0. UserError if they have no labels."""
         if any(row.label is None for row in examples):
             raise UserError("the examples have no labels, so there is nothing to compare with")
         is_named = isinstance(self.settings.positive, str)
-        truth = [float(self._is_positive(row)) if is_named else _number(row.label, "") for row in examples]
-        scores = regression_scores(truth, [item["similarity"] for item in predictions])
-        return {name: scores[name] for name in ("spearman", "pearson")}
+        return [float(self.is_positive(row)) if is_named else _number(row.label, "") for row in examples]
 
-    def _is_positive(self, row: Row) -> bool:
+    def is_positive(self, row: Row) -> bool:
+        """Whether its label or score says that the texts are alike."""
         wanted = self.settings.positive
         if row.label is None or isinstance(wanted, str):
             return row.label is not None and row.label == wanted

@@ -18,6 +18,7 @@ from dokkai.data.order import split_by_tokens
 from dokkai.errors import UserError
 from dokkai.files import write_text
 from dokkai.model.checkpoint import WEIGHTS, save_tensors
+from dokkai.model.device import autocast
 from dokkai.model.heads import Model
 from dokkai.model.tagger import LayerChoice, Tagger, choose_layers
 from dokkai.pipeline import CPU_BATCH_TOKENS, PADDING, Pipeline, check_length, load
@@ -79,6 +80,7 @@ def probe(
         "from": str(Path(start)),
         "random_weights": random_weights,
         "train": str(train_path),
+        "num_examples": len(examples),
         "dev": str(dev_path),
     }
     sources |= {"train_checksum": checksum_of(train_path), "dev_checksum": checksum_of(dev_path)}
@@ -139,10 +141,8 @@ def _fit(
 class _Trained:
     """The tagger in the place of a pipeline: what the loop trains and saves."""
 
-    precision = "fp32"
-
-    def __init__(self, model: Tagger, device: torch.device) -> None:
-        self.model, self.device = model.to(device), device
+    def __init__(self, model: Tagger, device: torch.device, precision: str) -> None:
+        self.model, self.device, self.precision = model.to(device), device, precision
 
     def save(self, directory: Path) -> None:
         """Write its weights."""
@@ -179,7 +179,7 @@ def _train_tagger(
     width = pipeline.model.config.hidden_size
     seed = settings.train.seed
     model = Tagger(choice, width, len(task.labels), p.lstm_size, p.lstm_layers, p.dropout, seed)
-    trained = _Trained(model, device)
+    trained = _Trained(model, device, pipeline.precision)
     batches = _CachedBatches(task, sets[0], states[0], settings.train, device)
 
     def outputs() -> list[Any]:
@@ -204,7 +204,7 @@ def _read(trained: _Trained, task: Task, features: Sequence[Any], states: Cached
     for part in split_by_tokens(padded, np.arange(len(features)), CPU_BATCH_TOKENS):
         chosen, length = [features[i] for i in part], int(padded[part].max())
         batch = task.collate(chosen, length) | {"states": states.pad(part.tolist(), length)}
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(trained.device, trained.precision):
             logits = trained.model({name: tensor.to(trained.device) for name, tensor in batch.items()})
         moved = {name: tensor.cpu() for name, tensor in logits.items()}
         for index, output in zip(part, task.decode(moved, batch, chosen), strict=True):
