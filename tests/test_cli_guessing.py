@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from command_line import EXAMPLES, dokkai, external, make_home, tree, works
-from dokkai.training.finetune import usual_rate
+from dokkai.training.finetune import usual_head_rate, usual_rate
 
 SHORT = ["task.max_length=64", "train.steps=2", "train.batch_size=4"]
 
@@ -64,14 +64,30 @@ def test_a_recipe_holds_out_nothing_unless_it_says_so(home, tmp_path):
 def test_a_recipe_without_a_rate_takes_that_of_the_width(home, tmp_path):
     """Narrow encoders need more than the paper's; what was taken stands in the record, and what is said counts."""
     words = ["finetune", "my-classes", "--train", EXAMPLES / "topics-train.csv", "--from", home / "encoder", *SHORT]
-    for name, more, rate in (("usual", [], 3e-4), ("said", ["train.learning_rate=1e-5"], 1e-5)):
+    said = ["train.learning_rate=1e-5", "train.head_rate=2"]
+    for name, more, rates in (
+        ("usual", [], (3e-4, 10)),
+        ("said", said, (1e-5, 2)),
+        ("released", ["train.optimizer=bert-adam"], (3e-4, 1)),
+    ):
         works(*words, "--out", tmp_path / name, *more)
         record = json.loads((tmp_path / name / "run.json").read_text(encoding="utf-8"))
-        assert record["settings"]["train"]["learning_rate"] == rate
+        train = record["settings"]["train"]
+        assert (train["learning_rate"], train["head_rate"]) == rates
 
 
-@pytest.mark.parametrize(("width", "rate"), [(1024, 2e-5), (768, 5e-5), (512, 1e-4), (384, 3e-4), (64, 3e-4)])
-def test_rates_by_width(width, rate, tmp_path):
+def test_tags_and_answers_have_one_rate(home, tmp_path):
+    """A faster new layer has only been measured where one judges whole texts."""
+    words = ["finetune", "my-questions", "--train", EXAMPLES / "train.json", "--from", home / "encoder", "--limit", 20]
+    works(*words, "--out", tmp_path / "run", "task.no_answer=true", *SHORT)
+    record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert record["settings"]["train"]["head_rate"] == 1
+
+
+@pytest.mark.parametrize(
+    ("width", "rate", "head"), [(1024, 2e-5, 1), (768, 5e-5, 1), (512, 1e-4, 1), (384, 3e-4, 10), (64, 3e-4, 10)]
+)
+def test_rates_by_width(width, rate, head, tmp_path):
     (tmp_path / "config.json").write_text(
         json.dumps(
             {
@@ -83,7 +99,7 @@ def test_rates_by_width(width, rate, tmp_path):
             }
         )
     )
-    assert usual_rate(tmp_path) == rate
+    assert (usual_rate(tmp_path), usual_head_rate(tmp_path)) == (rate, head)
 
 
 def test_questions_without_a_recipe(home, tmp_path):

@@ -41,6 +41,24 @@ def test_muon_takes_the_matrices_of_the_layers():
     assert (muon.param_groups[0]["lr"], muon.param_groups[0]["weight_decay"]) == (0.25, 0.3)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_the_last_layer_of_a_head_has_a_rate_of_its_own(optimizer):
+    model = Model(shape_config("L1-H64", vocab_size=50, max_position_embeddings=16), ("classification",))
+    optimizers = create_optimizers(model, TrainSettings(optimizer=optimizer, head_rate=10))
+    set_learning_rate(optimizers, 0.25)
+    groups = [group for one in optimizers for group in one.param_groups]
+    fast, slow = ([group for group in groups if group["lr"] == rate] for rate in (2.5, 0.25))
+    assert names_in(model, fast) == ["heads.classification.classifier.bias", "heads.classification.classifier.weight"]
+    assert len(fast) + len(slow) == len(groups)
+    assert names_in(model, groups) == sorted(name for name, _ in model.named_parameters()), "each once"
+    assert [group["weight_decay"] for group in fast] == [0.01, 0.0]
+
+
+def test_the_optimizer_of_2018_has_one_rate():
+    with pytest.raises(ValueError, match=r"leave train\.head_rate out"):
+        TrainSettings(optimizer="bert-adam", head_rate=10)
+
+
 def test_muon_is_that_of_pytorch():
     """In bf16, matrix by matrix, over several updates; query, key and value count as three."""
     torch.manual_seed(0)

@@ -28,6 +28,9 @@ class TrainSettings(Section):
     learning_rate: float | None = Field(
         None, gt=0, description="highest learning rate; unset: by the encoder's width in fine-tuning, else 5e-5"
     )
+    head_rate: float | None = Field(
+        None, gt=0, description="times that rate for a head's new layer; unset: 10 for texts on narrow encoders, else 1"
+    )
     warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the run in which the rate rises from 0")
     schedule: Literal["linear", "trapezoid", "constant"] = Field(
         "linear", description="then the rate falls straight; or stays, and falls at the end (1 - sqrt); or stays"
@@ -88,6 +91,8 @@ class TrainSettings(Section):
             raise ValueError("train.steps and train.budget are both set; a run ends by one of them: leave one out")
         if self.optimizer == "bert-adam" and self.schedule != "linear":
             raise ValueError("train.optimizer=bert-adam has the course of 2018; leave train.schedule out")
+        if self.optimizer == "bert-adam" and self.head_rate not in (None, 1):
+            raise ValueError("train.optimizer=bert-adam has one rate for all; leave train.head_rate out")
         if self.schedule == "trapezoid" and self.warmup_share + self.cooldown_share > 1 + 1e-9:
             raise ValueError("train.warmup_share and train.cooldown_share are more than the run together; lower one")
         return self

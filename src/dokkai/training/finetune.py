@@ -19,7 +19,15 @@ from dokkai.model.heads import Model
 from dokkai.model.initialization import start_positions_as_waves
 from dokkai.pipeline import CPU_BATCH_TOKENS, PADDING, Pipeline, check_length, check_origin, load
 from dokkai.progress import say, say_once
-from dokkai.settings import PretrainingSettings, Settings, TrainSettings, load_settings
+from dokkai.settings import (
+    ClassificationSettings,
+    MultiLabelSettings,
+    PretrainingSettings,
+    RegressionSettings,
+    Settings,
+    TrainSettings,
+    load_settings,
+)
 from dokkai.tasks import Classification, Similarity, Task, create_task
 from dokkai.tasks.base import Batch, num_rows
 from dokkai.tasks.guessing import guess_recipe
@@ -32,6 +40,8 @@ from dokkai.training.stuck import Stuck, StuckWatch
 
 _RATES = ((1024, 2e-5), (768, 5e-5), (512, 1e-4), (0, 3e-4))
 """Learning rates from a hidden size on: the paper's, and below them the larger ones of the small models of 2020."""
+_NARROW, _HEAD_RATE = 512, 10.0
+"""Below this hidden size a new layer that judges texts learns so much faster (docs/decisions/0017)."""
 _ALL = 1 << 62  # more tokens than any update has
 
 
@@ -64,10 +74,7 @@ def finetune(
     if settings.model.sinusoidal_positions and not random_weights:
         raise UserError("model.sinusoidal_positions is for random weights; the model under --from has its positions")
     origin, out = resolve(start), Path(out)
-    if settings.train.learning_rate is None:
-        settings = settings.model_copy(
-            update={"train": settings.train.model_copy(update={"learning_rate": usual_rate(origin)})}
-        )
+    settings = settings.model_copy(update={"train": _with_rates(settings, origin)})
     tokenizer = load_tokenizer(origin)
     check_origin(origin, tokenizer)
     task = create_task(settings.task, tokenizer)
@@ -124,10 +131,24 @@ def guess(train_path: str | Path, start: str | Path, overrides: Sequence[str]) -
     return guess_recipe(train_path, overrides, usual_rate(resolve(start)))
 
 
+def _with_rates(settings: Settings, origin: Path) -> TrainSettings:
+    """The settings of the training, with those rates that go by the encoder where they are not set."""
+    train = settings.train
+    is_of_texts = isinstance(settings.task, ClassificationSettings | MultiLabelSettings | RegressionSettings)
+    has_one_rate = train.optimizer == "bert-adam" or not is_of_texts
+    usual = {"learning_rate": usual_rate(origin), "head_rate": 1.0 if has_one_rate else usual_head_rate(origin)}
+    return train.model_copy(update={name: value for name, value in usual.items() if getattr(train, name) is None})
+
+
 def usual_rate(origin: Path) -> float:
     """The learning rate for the encoder in a directory, where the recipe has none: narrow ones take higher ones."""
     width = load_config(origin).hidden_size
     return next(rate for least, rate in _RATES if width >= least)
+
+
+def usual_head_rate(origin: Path) -> float:
+    """How many times as fast a new layer that judges texts learns, on the encoder in a directory."""
+    return _HEAD_RATE if load_config(origin).hidden_size < _NARROW else 1.0
 
 
 def _attempt(

@@ -1,0 +1,64 @@
+"""models/paired.py: one run learns masked words and pairs, can be stopped, and leaves a model for masked words."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dokkai
+from dokkai.model.checkpoint import save_model
+from dokkai.model.config import shape_config
+from dokkai.model.heads import Model
+from dokkai.tokenization import save_tokenizer
+
+ROOT = Path(__file__).parent.parent
+SETTINGS = [
+    "task.next_sentence=false",
+    "task.lengths=[32]",
+    "task.length_shares=[1]",
+    "task.batch_tokens=256",
+    "task.heldout_sequences=8",
+]
+SETTINGS += ["train.optimizer=adamw", "train.learning_rate=1e-3", "train.micro_batch_tokens=256", "train.workers=0"]
+SETTINGS += ["train.evaluate_every=1000", "train.schedule=linear"]
+
+
+@pytest.fixture
+def start(prepared, tokenizer, tmp_path):
+    """The script, from a small model, on so many of whose pairs A is B."""
+    config = shape_config("L1-H64", vocab_size=tokenizer.vocab_size, model_type="modernbert")
+    save_model(Model(config, ("masked_lm",)), tmp_path / "init")
+    save_tokenizer(tokenizer, tmp_path / "init")
+    lines = [f"the river {n},the river {n},5\nthe river {n},a king,0\n" for n in range(50)]
+    (tmp_path / "pairs.csv").write_text("sentence1,sentence2,score\n" + "".join(lines))
+
+    def run(*words):
+        command = [sys.executable, ROOT / "models" / "paired.py", prepared, tmp_path / "pairs.csv"]
+        command += ["--init", tmp_path / "init", "--out", tmp_path / "out", "--recipe", "demo-pretrain"]
+        command += [*SETTINGS, *words]
+        return subprocess.run([*map(str, command)], capture_output=True, text=True)
+
+    return run
+
+
+def test_both_are_learned_and_one_is_kept(start, tmp_path):
+    done = start("train.steps=40")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    first, last = (line for line in (lines[0], [line for line in lines if "loss/score" in line][-1]))
+    assert last["loss/score"] < first["loss/score"] / 2
+    assert last["loss/masked_lm"] < first["loss/masked_lm"]
+    metrics = json.loads((tmp_path / "out" / "run.json").read_text())["metrics"]
+    assert metrics["pair_spearman"] > 0.8 and metrics["masked_lm_loss"] > 0
+    model = dokkai.load(tmp_path / "out")
+    assert set(model.model.heads) == {"masked_lm"} and model.fill_mask("the [MASK]")
+    again = start("train.steps=40")
+    assert again.returncode == 0 and "finished already" in again.stderr
+
+
+def test_bad_settings(start):
+    done = start("train.step=3")
+    assert done.returncode == 2
+    assert done.stderr.startswith("paired.py: ") and done.stderr.count("\n") == 1
