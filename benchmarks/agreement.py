@@ -38,7 +38,7 @@ SIDES = ("dokkai", "transformers")
 METRICS = {"mrpc": ("f1_binary", "accuracy"), "squad": ("f1", "exact")}
 TRAINING_LOSS = "training_loss"  # the mean over all updates: it varies less between seeds than any score
 SAMPLING = {"mrpc": "random", "squad": "group_by_length"}  # of the peer
-FIXED = ["train.keep=last", "train.restarts=0", "train.calibrate=false"]
+FIXED = ["train.keep=last", "train.restarts=0", "train.calibrate=false", "train.head_rate=1"]  # as the peer
 FIXED += ["train.evaluate_every=1000000000", "train.log_every=1"]
 EVALUATION_BATCH = 32
 
