@@ -78,7 +78,7 @@ def training_file(name: str, args: argparse.Namespace) -> Path:
 def fine_tuned(name: str, args: argparse.Namespace, side: str, seeds: int, words: list[str]) -> list[dict[str, Any]]:
     """The scores of every seed, by the command itself; goes on where it was stopped."""
     recipe, train, dev, overrides = TASKS[name]
-    out = args.work / f"{name}-{side.replace(' ', '-')}"
+    out = args.work / f"{name}-{args.start.name}{'' if side == args.start.name else '-random-weights'}"
     command = [sys.executable, "-m", "dokkai.cli", "finetune", recipe, "--from", args.start, "--out", out]
     command += ["--train", training_file(train, args), "--dev", args.data / dev, "--seeds", seeds, *words]
     start = time.perf_counter()
