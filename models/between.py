@@ -2,37 +2,36 @@
 
 B was tuned from A, and both have a use: here A still guesses masked words, and B compares two texts. What both have is
 mixed, the share of B; a head that only A has stays, one that only B has is left out (Wortsman et al. 2022, "Robust
-fine-tuning of zero-shot models", arXiv 2109.01903). OUT is a directory like A, and needs some more training.
+fine-tuning of zero-shot models", arXiv 2109.01903). OUT needs some more training.
 """
 
 import argparse
-import shutil
 from pathlib import Path
 
+import torch
+
+import dokkai
 from dokkai.errors import UserError
 from dokkai.files import replacing
-from dokkai.model.checkpoint import WEIGHTS, save_tensors
-from dokkai.model.weights import load_tensors
+from dokkai.hub import resolve
+from dokkai.model.checkpoint import load_model
 
 
 def mix(a: Path, b: Path, out: Path, share: float) -> None:
-    """Write ``out``. UserError if it is there, or if the models are not of one shape, in float32."""
+    """Write ``out``. UserError if it is there, or if the models are not of one shape."""
     if out.exists():
         raise UserError(f"{out} is there already; give the name of a new directory")
-    first, second = (load_tensors(directory / WEIGHTS) for directory in (a, b))
-    both = {name for name in first if name in second}
-    if not both:
-        raise UserError(f"{a} and {b} have no weights in common")
-    for name in both:
-        if first[name].shape != second[name].shape or not first[name].is_floating_point():
-            raise UserError(f"{name}: {a} and {b} are not of one shape, or not in float32")
-    mixed = {
-        name: ((1 - share) * tensor.float() + share * second[name].float()).to(tensor.dtype) if name in both else tensor
-        for name, tensor in first.items()
-    }
+    pipeline = dokkai.load(a)
+    other, report = load_model(resolve(b), tuple(pipeline.model.heads))
+    theirs = {name: weight for name, weight in other.state_dict().items() if name not in report.new}
+    with torch.no_grad():
+        for name, parameter in pipeline.model.named_parameters():
+            if name in theirs:
+                if parameter.shape != theirs[name].shape:
+                    raise UserError(f"{name}: {a} and {b} are not of one shape")
+                parameter.lerp_(theirs[name], share)
     with replacing(out) as directory:
-        shutil.copytree(a, directory, ignore=shutil.ignore_patterns(WEIGHTS, "checkpoints"))
-        save_tensors(mixed, directory / WEIGHTS)
+        pipeline.save(directory)
 
 
 def main() -> None:

@@ -13,16 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dokkai.data.shards import Corpus
 from dokkai.errors import UserError
-from dokkai.evaluation.metrics import regression_scores
+from dokkai.files import checksum
 from dokkai.model.checkpoint import load_model
-from dokkai.model.device import autocast, choose_device, choose_precision
+from dokkai.model.device import choose_device, choose_precision
 from dokkai.model.heads import Model
 from dokkai.pipeline import Pipeline
 from dokkai.progress import say
@@ -35,7 +33,6 @@ from dokkai.training.loop import train
 from dokkai.training.run_directory import RunDirectory
 
 HELD_OUT = 400  # pairs at the head of the table that are measured on; of a short one a tenth
-PAIR = "score"
 
 Batch = dict[str, Tensor]
 
@@ -45,38 +42,38 @@ class PairedModel(nn.Module):
 
     def __init__(self, model: Model, seed: int) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.config = model, model.config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.score = nn.Linear(model.config.hidden_size, 1)
 
     def forward(self, batch: Batch) -> Batch:
-        """Logits of the masked words, or of a batch without masks the scores, ``(B,)``."""
+        """Logits of the masked words, or of a batch without masks the scores, ``(B, 1)``."""
         if "masked_positions" in batch:
             return self.model(batch)
         x_BLD = self.model.encoder(batch["input_ids"], batch["token_type_ids"], batch.get("attention_mask"))
         head: Any = self.model.heads["masked_lm"]
-        x_BD = head.norm(head.activation(head.transform(x_BLD[:, 0])))
-        return {PAIR: self.score(x_BD).squeeze(-1).float()}
+        return {"classification": self.score(head.norm(head.activation(head.transform(x_BLD[:, 0]))))}
 
 
 class Paired:
-    """Masked words of ``words``, and the scores of pairs: what the loop asks of a task."""
+    """What the loop asks of a task: masked batches are those of ``words``, the others those of ``pairs``."""
 
-    kind, primary_metric, problem_type, labels = "pretraining", "masked_lm_accuracy", None, ()
+    kind, primary_metric = Pretraining.kind, Pretraining.primary_metric
 
-    def __init__(self, words: Pretraining) -> None:
-        self._words, self.settings = words, words.settings
+    def __init__(self, words: Pretraining, pairs: Regression) -> None:
+        self._words, self._pairs = words, pairs
+
+    def _of(self, batch: Batch) -> Pretraining | Regression:
+        return self._words if "masked_positions" in batch else self._pairs
 
     def counts(self, batch: Batch) -> dict[str, int]:
         """Masked words, or pairs."""
-        return self._words.counts(batch) if "masked_positions" in batch else {PAIR: len(batch["labels"])}
+        return self._of(batch).counts(batch)
 
     def losses(self, logits: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Summed."""
-        if "masked_positions" in batch:
-            return self._words.losses(logits, batch)
-        return {PAIR: F.mse_loss(logits[PAIR], batch["labels"].view(-1).float(), reduction="sum")}
+        return self._of(batch).losses(logits, batch)
 
 
 class PairedBatches:
@@ -90,16 +87,16 @@ class PairedBatches:
         return [*self._words.at(step, share), *self._pairs.at(step)]
 
 
-class Trained:
-    """What is trained: both; what is saved: the model alone."""
+class Both(Pipeline):
+    """Reads pairs; what is saved of it is the model for masked words alone."""
 
-    def __init__(self, model: PairedModel, pipeline: Pipeline) -> None:
-        self.model, self._pipeline = model.to(pipeline.device), pipeline
-        self.device, self.precision = pipeline.device, pipeline.precision
+    def __init__(self, model: PairedModel, words: Pipeline, table: Regression) -> None:
+        super().__init__(model, words.tokenizer, table, words.device, words.precision)
+        self._words = words
 
     def save(self, directory: Path) -> None:
         """A model directory."""
-        self._pipeline.save(directory)
+        self._words.save(directory)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -115,40 +112,28 @@ def run(args: argparse.Namespace) -> None:
     model, _ = load_model(args.init, words.heads, seed=settings.train.seed, **changes)
     device = choose_device(None)
     pipeline = Pipeline(model, tokenizer, words, device, choose_precision(settings.train.precision, device))
-    trained = Trained(PairedModel(model, settings.train.seed), pipeline)
-    columns = RegressionSettings(text="sentence1", pair="sentence2", label="score")
-    table = Regression(columns, tokenizer)
+    table = Regression(RegressionSettings(text="sentence1", pair="sentence2", label="score"), tokenizer)
+    both = Both(PairedModel(model, settings.train.seed), pipeline, table)
     rows = table.read(args.pairs)
     size = min(HELD_OUT, len(rows) // 10)
     dev, examples = rows[:size], rows[size:]
-    dev_features = table.encode(dev, training=False)
     each = settings.train.model_copy(update={"batch_size": args.number, "epochs": 1.0, "steps": None})
     pairs = FeatureBatches(table, table.encode(examples, training=True), each, device)
-    heldout = words.read(args.data)
+    dev_features, heldout = table.encode(dev, training=False), words.read(args.data)
 
     def evaluate() -> dict[str, float]:
-        guesses = np.zeros(len(dev))
-        trained.model.eval()
-        for start in range(0, len(dev), args.number):
-            part = dev_features[start : start + args.number]
-            batch = table.collate(part, max(len(item.input_ids) for item in part))
-            with torch.inference_mode(), autocast(device, pipeline.precision):
-                scores = trained.model({name: tensor.to(device) for name, tensor in batch.items()})[PAIR]
-            guesses[start : start + len(part)] = scores.float().cpu().numpy()
-        found = regression_scores([float(row.label or 0) for row in dev], guesses.tolist())
-        return pipeline.evaluate(heldout) | {"pair_spearman": found["spearman"]}
+        return pipeline.evaluate(heldout) | {"pair_spearman": both.evaluate(dev, dev_features)["spearman"]}
 
-    train_settings = settings.train
-    batches = PretrainingBatches(
-        words, corpus, train_settings.steps, train_settings.batch_size, train_settings.micro_batch_tokens, each.seed
-    )
+    t = settings.train
+    batches = PretrainingBatches(words, corpus, t.steps, t.batch_size, t.micro_batch_tokens, t.seed)
     sources = {"data": corpus.fingerprint, "checksum": corpus.checksum, "init": str(args.init), "pairs": args.number}
+    sources["table"] = checksum(args.pairs)
     record = RunDirectory(args.out, "paired", settings.model_dump(), sources, args.init)
     if record.is_finished:
         say(f"{args.out}: this run is finished already")
         return
     with record:
-        metrics = train(trained, Paired(words), PairedBatches(batches, pairs), train_settings, record, evaluate)
+        metrics = train(both, Paired(words, table), PairedBatches(batches, pairs), t, record, evaluate)
         record.finish(metrics=metrics)
 
 

@@ -19,15 +19,7 @@ from dokkai.model.heads import Model
 from dokkai.model.initialization import start_positions_as_waves
 from dokkai.pipeline import CPU_BATCH_TOKENS, PADDING, Pipeline, check_length, check_origin, load
 from dokkai.progress import say, say_once
-from dokkai.settings import (
-    ClassificationSettings,
-    MultiLabelSettings,
-    PretrainingSettings,
-    RegressionSettings,
-    Settings,
-    TrainSettings,
-    load_settings,
-)
+from dokkai.settings import PretrainingSettings, Settings, TrainSettings, load_settings
 from dokkai.tasks import Classification, Similarity, Task, create_task
 from dokkai.tasks.base import Batch, num_rows
 from dokkai.tasks.guessing import guess_recipe
@@ -74,10 +66,10 @@ def finetune(
     if settings.model.sinusoidal_positions and not random_weights:
         raise UserError("model.sinusoidal_positions is for random weights; the model under --from has its positions")
     origin, out = resolve(start), Path(out)
-    settings = settings.model_copy(update={"train": _with_rates(settings, origin)})
     tokenizer = load_tokenizer(origin)
     check_origin(origin, tokenizer)
     task = create_task(settings.task, tokenizer)
+    settings = settings.model_copy(update={"train": _with_rates(settings.train, task, origin)})
     everything = task.read(Path(train_path))
     task = create_task(settings.task, tokenizer, task.find_labels(everything, train_path))
     examples = everything[:limit]
@@ -131,11 +123,9 @@ def guess(train_path: str | Path, start: str | Path, overrides: Sequence[str]) -
     return guess_recipe(train_path, overrides, usual_rate(resolve(start)))
 
 
-def _with_rates(settings: Settings, origin: Path) -> TrainSettings:
+def _with_rates(train: TrainSettings, task: Task, origin: Path) -> TrainSettings:
     """The settings of the training, with those rates that go by the encoder where they are not set."""
-    train = settings.train
-    is_of_texts = isinstance(settings.task, ClassificationSettings | MultiLabelSettings | RegressionSettings)
-    has_one_rate = train.optimizer == "bert-adam" or not is_of_texts
+    has_one_rate = train.optimizer == "bert-adam" or "classification" not in task.heads
     usual = {"learning_rate": usual_rate(origin), "head_rate": 1.0 if has_one_rate else usual_head_rate(origin)}
     return train.model_copy(update={name: value for name, value in usual.items() if getattr(train, name) is None})
 

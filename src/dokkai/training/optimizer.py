@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,33 +26,26 @@ def create_optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.o
     if settings.optimizer == "bert-adam":
         assert isinstance(model, Model)  # it goes by the names on disk
         return [BertAdam(model, settings)]
-    is_muon, factor = settings.optimizer == "muon", settings.head_rate or 1.0
-    matrices: list[Tensor] = []
-    vectors: list[Tensor] = []
-    last: tuple[list[Tensor], list[Tensor]] = ([], [])  # of a head: matrices, vectors
+    is_muon = settings.optimizer == "muon"
+    parts: dict[tuple[float, bool], list[Tensor]] = {
+        (1.0, False): [],
+        (1.0, True): [],
+    }  # factor, whether it is a vector
     hidden: list[tuple[Tensor, int]] = []  # and how many matrices lie in it
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if factor != 1 and _LAST.match(name):
-            last[parameter.ndim < 2].append(parameter)
-        elif parameter.ndim < 2:
-            vectors.append(parameter)
-        elif is_muon and name.startswith("encoder.layers."):
+        is_vector = parameter.ndim < 2
+        if is_muon and not is_vector and name.startswith("encoder.layers."):
             hidden.append((parameter, 3 if name.endswith("qkv.weight") else 1))
         else:
-            matrices.append(parameter)
-    decays = settings.weight_decay, 0.0
-    groups: list[dict[str, Any]] = [
-        {"params": part, "weight_decay": decay} for part, decay in zip((matrices, vectors), decays, strict=True)
-    ]
-    groups += [
-        {"params": part, "weight_decay": decay, "factor": factor}
-        for part, decay in zip(last, decays, strict=True)
-        if part
-    ]
+            factor = (settings.head_rate or 1.0) if _LAST.match(name) else 1.0
+            parts.setdefault((factor, is_vector), []).append(parameter)
     adamw = torch.optim.AdamW(
-        groups,
+        [
+            {"params": part, "weight_decay": 0.0 if is_vector else settings.weight_decay, "factor": factor}
+            for (factor, is_vector), part in parts.items()
+        ],
         lr=settings.highest_rate,
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
