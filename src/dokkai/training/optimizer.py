@@ -27,10 +27,8 @@ def create_optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.o
         assert isinstance(model, Model)  # it goes by the names on disk
         return [BertAdam(model, settings)]
     is_muon = settings.optimizer == "muon"
-    parts: dict[tuple[float, bool], list[Tensor]] = {
-        (1.0, False): [],
-        (1.0, True): [],
-    }  # factor, whether it is a vector
+    # By factor, and whether it is a vector; checkpoints count on this order.
+    parts: dict[tuple[float, bool], list[Tensor]] = {(1.0, False): [], (1.0, True): []}
     hidden: list[tuple[Tensor, int]] = []  # and how many matrices lie in it
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
