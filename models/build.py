@@ -2,7 +2,8 @@
 
     python models/build.py corpus/*.txt.xz --train train-v2.0.json.xz --dev dev-v2.0.json.xz
 
-Steps: ``vocab``, ``prepare``, ``pretrain``, ``finetune``, then both models are converted and laid into ``--ship``.
+Steps: ``vocab``, ``prepare``, ``pretrain``, pairs of sentences (``pairs.py``) and masked words together with them
+(``paired.py``; ``--pairs 0`` leaves them out), ``finetune``, then both models are converted and laid into ``--ship``.
 Everything but the result lies in ``--work``. The same command goes on where it was stopped, whatever stopped it. The
 cards (``models/*.md``) are copied to the result; those that are there tell of the models that ship now.
 
@@ -34,6 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PIECE = 16 * 1024 * 1024
 WEIGHTS = "model.safetensors"
 CHECKSUM = "sha256"
+RUNS = ("reader", "paired", "encoder")  # the newest first
 GO_ON = 3  # exit code: the time is over, the work is not
 GRACE = 60  # seconds that a verb gets to save itself
 
@@ -44,13 +46,21 @@ class Sitting:
     def __init__(self, minutes: float | None) -> None:
         self._end = time.monotonic() + 60 * minutes if minutes else None
 
-    def run(self, *words: object) -> None:
-        """One verb of dokkai; SystemExit with GO_ON if the time is over before it ends, with its code if it fails."""
-        command = [sys.executable, "-m", "dokkai.cli", *map(str, words)]
-        print("$ dokkai", *command[3:], file=sys.stderr, flush=True)
+    def verb(self, *words: object) -> None:
+        """One verb of dokkai; ends as ``_run`` does."""
+        print("$ dokkai", *words, file=sys.stderr, flush=True)
+        self._run(["-m", "dokkai.cli", *map(str, words)])
+
+    def script(self, name: str, *words: object) -> None:
+        """One of the scripts beside this one; ends as ``_run`` does."""
+        print("$ python", f"models/{name}", *words, file=sys.stderr, flush=True)
+        self._run([str(ROOT / "models" / name), *map(str, words)])
+
+    def _run(self, words: list[str]) -> None:
+        """Python with these; SystemExit with GO_ON if the time is over before it ends, with its code if it fails."""
         if self._end is not None and time.monotonic() >= self._end:
             raise SystemExit(GO_ON)
-        process = subprocess.Popen(command)
+        process = subprocess.Popen([sys.executable, *words])
         try:
             code = process.wait(None if self._end is None else self._end - time.monotonic())
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
@@ -69,17 +79,30 @@ def build(args: argparse.Namespace) -> None:
     sitting, work = Sitting(args.minutes), args.work
     tokenizer, data, encoder, reader = (work / name for name in ("vocab", "data", "encoder", "reader"))
     if args.init is None and not (tokenizer / "tokenizer.json").exists():
-        sitting.run("vocab", *args.texts, "--size", args.vocab_size, "--out", tokenizer)
+        sitting.verb("vocab", *args.texts, "--size", args.vocab_size, "--out", tokenizer)
     if not (data / "data.json").exists():
-        sitting.run("prepare", *args.texts, "--tokenizer", args.init or tokenizer, "--out", data)
+        sitting.verb("prepare", *args.texts, "--tokenizer", args.init or tokenizer, "--out", data)
     if not is_finished(encoder):
         init = ["--init", args.init] if args.init else []
-        sitting.run("pretrain", args.encoder, "--data", data, "--out", encoder, *init, *args.set)
+        sitting.verb("pretrain", args.encoder, "--data", data, "--out", encoder, *init, *args.set)
+    if args.pairs:
+        encoder = pair(sitting, encoder, args)
     if not is_finished(reader):
         files = ["--train", args.train, "--dev", args.dev]
-        sitting.run("finetune", args.reader, "--from", encoder, *files, "--out", reader, *args.set_reader)
+        sitting.verb("finetune", args.reader, "--from", encoder, *files, "--out", reader, *args.set_reader)
     for run, name in ((encoder, "encoder-en"), (reader, "reader-en")):
         lay(sitting, run, args.ship / name, args.dtype)
+
+
+def pair(sitting: Sitting, encoder: Path, args: argparse.Namespace) -> Path:
+    """The encoder after it has compared texts as well."""
+    work: Path = args.work
+    table, out = work / "pairs.csv", work / "paired"
+    if not table.exists():
+        sitting.script("pairs.py", *args.texts, "--from", encoder, "--out", table, "--number", args.pairs)
+    if not is_finished(out):
+        sitting.script("paired.py", work / "data", table, "--init", encoder, "--out", out, *args.set_paired)
+    return out
 
 
 def is_finished(run: Path) -> bool:
@@ -91,7 +114,7 @@ def is_finished(run: Path) -> bool:
 def lay(sitting: Sitting, run: Path, out: Path, dtype: str) -> None:
     """The files of the model without its curves and checkpoints; its card beside them, if there is one."""
     with replacing(out) as model:
-        sitting.run("convert", run, "--dtype", dtype, "--out", model)
+        sitting.verb("convert", run, "--dtype", dtype, "--out", model)
         card = ROOT / "models" / f"{out.name}.md"
         if card.exists():
             shutil.copy(card, model / "README.md")
@@ -100,12 +123,12 @@ def lay(sitting: Sitting, run: Path, out: Path, dtype: str) -> None:
 
 def cut(work: Path, out: Path) -> None:
     """The directory of the newest model, its weights in bf16, with its curve, as a tar file in pieces."""
-    run = next((work / name for name in ("reader", "encoder") if (work / name / WEIGHTS).exists()), None)
+    run = next((work / name for name in RUNS if (work / name / WEIGHTS).exists()), None)
     if run is None:
         return
     with tempfile.TemporaryDirectory(dir=work) as folder:
         model, tar = Path(folder, run.name), Path(folder, "tar")
-        Sitting(None).run("convert", run, "--dtype", "bfloat16", "--out", model)
+        Sitting(None).verb("convert", run, "--dtype", "bfloat16", "--out", model)
         for name in ("metrics.jsonl", "run.json"):
             shutil.copy(run / name, model)
         with tarfile.open(tar, "w") as file:
@@ -142,6 +165,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--dtype", default="int8", help="of what ships: int8 or bfloat16")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the pre-training")
     parser.add_argument("--set-reader", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the questions")
+    parser.add_argument("--pairs", type=int, default=30_000, help="of sentences that the encoder compares")
+    parser.add_argument("--set-paired", nargs="*", default=[], metavar="KEY=VALUE", help="settings of paired.toml")
     parser.add_argument("--pieces", type=Path, help="leave the newest weights here, in pieces")
     parser.add_argument("--join", type=Path, nargs=2, metavar=("DIR", "OUT"), help="put pieces together, and no more")
     args = parser.parse_args(words)

@@ -1,6 +1,6 @@
 """Masked words and pairs of texts together: python models/paired.py DATA PAIRS --init RUN --out OUT [KEY=VALUE ...]
 
-Goes on with the pre-training of RUN, by the recipe ``encoder-en`` or another, on what ``dokkai prepare`` wrote in DATA.
+Goes on with the pre-training of RUN, by ``paired.toml`` or another recipe, on what ``dokkai prepare`` wrote in DATA.
 Each update has masked text as ever and ``--pairs-per-update`` of the pairs in the table PAIRS (``pairs.py`` makes it),
 whose score is read from [CLS] through the transform of the masked-LM head, which both then share, as fine-tuning begins
 with it. Loss: cross-entropy of the masked words plus the squared error of the score. The layer that reads it is thrown
@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("pairs", type=Path)
     parser.add_argument("--init", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--recipe", default="encoder-en")
+    parser.add_argument("--recipe", default=str(Path(__file__).with_suffix(".toml")))
     parser.add_argument("--pairs-per-update", dest="number", type=int, default=32)
     parser.add_argument("set", nargs="*", metavar="KEY=VALUE")
     args = parser.parse_intermixed_args()

@@ -31,6 +31,7 @@ def start(tmp_path, *words):
     command += ["--dev", EXAMPLES / "dev.json", "--work", tmp_path / "work", "--ship", tmp_path / "ship"]
     command += ["--vocab-size", "1024", "--encoder", "demo-pretrain", "--reader", "demo-questions"]
     command += ["--set", "model.shape=L1-H64", "train.steps=4", "task.lengths=[32]", "task.length_shares=[1.0]"]
+    command += ["--pairs", "60", "--set-paired", "train.steps=2", "task.lengths=[32]", "task.length_shares=[1.0]"]
     command += ["--set-reader", "train.epochs=1", "--dtype", "bfloat16", *words]
     return subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path)
 
@@ -45,12 +46,16 @@ def test_from_text_to_the_directories_in_two_sittings(tmp_path):
     assert reader.ask("Who?", "Ada wrote it.").answer in "Ada wrote it."
     assert encoder.fill_mask("the [MASK]")
     assert not (tmp_path / "ship" / "reader-en" / "checkpoints").exists()
+    runs = {name: json.loads((tmp_path / "work" / name / "run.json").read_text()) for name in ("paired", "reader")}
+    assert runs["paired"]["command"] == "paired" and runs["paired"]["metrics"]["pair_spearman"] > -1
+    assert runs["reader"]["sources"]["from"] == str(tmp_path / "work" / "paired")
     load_script().join(tmp_path / "pieces", tmp_path / "joined")
     for name, tensor in dokkai.load(tmp_path / "joined").model.state_dict().items():
         assert tensor.equal(reader.model.state_dict()[name]), "bf16 both"
     again = start(tmp_path)
     assert again.returncode == 0, again.stderr
-    assert "$ dokkai convert" in again.stderr and "$ dokkai pretrain" not in again.stderr
+    done = again.stderr
+    assert "$ dokkai convert" in done and "$ dokkai pretrain" not in done and "paired.py" not in done
 
 
 def test_a_piece_that_is_lost(tmp_path, tokenizer, monkeypatch):
