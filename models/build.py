@@ -165,7 +165,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--dtype", default="int8", help="of what ships: int8 or bfloat16")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the pre-training")
     parser.add_argument("--set-reader", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the questions")
-    parser.add_argument("--pairs", type=int, default=30_000, help="of sentences that the encoder compares")
+    parser.add_argument("--pairs", type=int, default=30_000, help="of sentences that the encoder compares; 0: none")
     parser.add_argument("--set-paired", nargs="*", default=[], metavar="KEY=VALUE", help="settings of paired.toml")
     parser.add_argument("--pieces", type=Path, help="leave the newest weights here, in pieces")
     parser.add_argument("--join", type=Path, nargs=2, metavar=("DIR", "OUT"), help="put pieces together, and no more")

@@ -25,6 +25,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from dokkai.data.sentences import split_sentences
 from dokkai.data.text import read_documents
+from dokkai.errors import UserError
 from dokkai.files import replacing
 from dokkai.pipeline import Pipeline, load
 
@@ -126,6 +127,29 @@ def _mean_vectors(sides: tuple[list[str], list[str]], encoder: Pipeline) -> np.n
     return cosines
 
 
+def write(args: argparse.Namespace) -> None:
+    """The table. UserError if there is nothing to make pairs of."""
+    rng = random.Random(args.seed)
+    documents = []
+    for text in args.texts:
+        for lines in islice(read_documents([text]), args.documents):
+            sentences = [part for line in lines for part in split_sentences(line)]
+            documents.append([part for part in sentences if SHORTEST <= len(part.split()) <= LONGEST])
+    documents = [document for document in documents if len(document) >= FEWEST]
+    if not documents:
+        raise UserError(
+            f"{', '.join(args.texts)}: no document has {FEWEST} sentences of {SHORTEST} to {LONGEST} words to make pairs "
+            "of; give longer documents (a blank line ends one)"
+        )
+    pairs = [draw_pair(documents, rng) for _ in range(args.number)]
+    scores = scores_of(pairs, load(args.encoder, "cpu"))
+    with replacing(args.out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["sentence1", "sentence2", "score"])
+        writer.writerows([*pair, round(score, 3)] for pair, score in zip(pairs, scores.tolist(), strict=True))
+    print(f"{len(pairs):,} pairs of {len(documents):,} documents in {args.out}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts", nargs="+", metavar="TEXT")
@@ -135,22 +159,10 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=1200, help="so many of each text")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    rng = random.Random(args.seed)
-    documents = []
-    for text in args.texts:
-        for lines in islice(read_documents([text]), args.documents):
-            sentences = [part for line in lines for part in split_sentences(line)]
-            documents.append([part for part in sentences if SHORTEST <= len(part.split()) <= LONGEST])
-    documents = [document for document in documents if len(document) >= FEWEST]
-    if not documents:
-        raise SystemExit(f"{', '.join(args.texts)}: no document of {FEWEST} sentences or more")
-    pairs = [draw_pair(documents, rng) for _ in range(args.number)]
-    scores = scores_of(pairs, load(args.encoder, "cpu"))
-    with replacing(args.out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["sentence1", "sentence2", "score"])
-        writer.writerows([*pair, round(score, 3)] for pair, score in zip(pairs, scores.tolist(), strict=True))
-    print(f"{len(pairs):,} pairs of {len(documents):,} documents in {args.out}")
+    try:
+        write(args)
+    except UserError as error:
+        parser.exit(2, f"pairs.py: {error}\n")
 
 
 if __name__ == "__main__":

@@ -48,14 +48,21 @@ def test_from_text_to_the_directories_in_two_sittings(tmp_path):
     assert not (tmp_path / "ship" / "reader-en" / "checkpoints").exists()
     runs = {name: json.loads((tmp_path / "work" / name / "run.json").read_text()) for name in ("paired", "reader")}
     assert runs["paired"]["command"] == "paired" and runs["paired"]["metrics"]["pair_spearman"] > -1
+    assert runs["paired"]["sources"]["init"] == str(tmp_path / "work" / "encoder")
     assert runs["reader"]["sources"]["from"] == str(tmp_path / "work" / "paired")
+    assert len((tmp_path / "work" / "pairs.csv").read_text().splitlines()) == 1 + 60
     load_script().join(tmp_path / "pieces", tmp_path / "joined")
     for name, tensor in dokkai.load(tmp_path / "joined").model.state_dict().items():
         assert tensor.equal(reader.model.state_dict()[name]), "bf16 both"
     again = start(tmp_path)
     assert again.returncode == 0, again.stderr
-    done = again.stderr
-    assert "$ dokkai convert" in done and "$ dokkai pretrain" not in done and "paired.py" not in done
+    assert "$ dokkai convert" in again.stderr and "$ dokkai pretrain" not in again.stderr
+    assert "paired.py" not in again.stderr
+    without = start(tmp_path, "--pairs", "0")
+    assert without.returncode == 0, without.stderr
+    shipped, pretrained = dokkai.load(tmp_path / "ship" / "encoder-en"), dokkai.load(tmp_path / "work" / "encoder")
+    for name, tensor in shipped.model.state_dict().items():
+        assert tensor.equal(pretrained.model.state_dict()[name].bfloat16().float()), "before the pairs"
 
 
 def test_a_piece_that_is_lost(tmp_path, tokenizer, monkeypatch):

@@ -70,3 +70,14 @@ def test_the_command_writes_the_same_table_again(pairs, tmp_path):
     assert len(rows) == 60 and set(rows[0]) == {"sentence1", "sentence2", "score"}
     scores = [float(row["score"]) for row in rows]
     assert min(scores) < 1 < 3 < max(scores) <= 5.001
+
+
+@pytest.mark.parametrize("words", [("{short}", "--from", "encoder-en"), ("{text}", "--from", "{missing}")])
+def test_bad_input_gets_one_line(tmp_path, words):
+    (tmp_path / "short.txt").write_text("One sentence of some words.\n\nAnother one of some words.\n")
+    names = {"short": tmp_path / "short.txt", "text": TEXT, "missing": tmp_path / "missing"}
+    command = [sys.executable, SCRIPT, *(word.format(**names) for word in words), "--out", tmp_path / "pairs.csv"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("pairs.py: ") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "pairs.csv").exists()
