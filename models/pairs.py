@@ -138,8 +138,8 @@ def write(args: argparse.Namespace) -> None:
     documents = [document for document in documents if len(document) >= FEWEST]
     if not documents:
         raise UserError(
-            f"{', '.join(args.texts)}: no document has {FEWEST} sentences of {SHORTEST} to {LONGEST} words to make pairs "
-            "of; give longer documents (a blank line ends one)"
+            f"{', '.join(args.texts)}: no document has {FEWEST} sentences of {SHORTEST} to {LONGEST} words to make "
+            "pairs of; give longer documents (a blank line ends one)"
         )
     pairs = [draw_pair(documents, rng) for _ in range(args.number)]
     scores = scores_of(pairs, load(args.encoder, "cpu"))
