@@ -29,12 +29,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from dokkai.files import replacing
+from dokkai.files import replacing, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 PIECE = 16 * 1024 * 1024
 WEIGHTS = "model.safetensors"
 CHECKSUM = "sha256"
+DROPOUTS = ("embedding_dropout", "mlp_dropout", "hidden_dropout_prob")  # ModernBERT's names, and BERT's
 RUNS = ("reader", "paired", "encoder")  # the newest first
 GO_ON = 3  # exit code: the time is over, the work is not
 GRACE = 60  # seconds that a verb gets to save itself
@@ -83,15 +84,17 @@ def build(args: argparse.Namespace) -> None:
     if not (data / "data.json").exists():
         sitting.verb("prepare", *args.texts, "--tokenizer", args.init or tokenizer, "--out", data)
     if not is_finished(encoder):
+        if args.pairs:  # a text that no pairs can be made of is better found out before the hours of pre-training
+            sitting.script("pairs.py", *args.texts, "--check")
         init = ["--init", args.init] if args.init else []
         sitting.verb("pretrain", args.encoder, "--data", data, "--out", encoder, *init, *args.set)
     if args.pairs:
         encoder = pair(sitting, encoder, args)
-    if not is_finished(reader):
+    if not is_finished(reader) or source_of(reader) != str(encoder):  # one of another encoder is refused by the verb
         files = ["--train", args.train, "--dev", args.dev]
         sitting.verb("finetune", args.reader, "--from", encoder, *files, "--out", reader, *args.set_reader)
-    for run, name in ((encoder, "encoder-en"), (reader, "reader-en")):
-        lay(sitting, run, args.ship / name, args.dtype)
+    lay(sitting, encoder, args.ship / "encoder-en", args.dtype, args.dropout)
+    lay(sitting, reader, args.ship / "reader-en", args.dtype)
 
 
 def pair(sitting: Sitting, encoder: Path, args: argparse.Namespace) -> Path:
@@ -111,10 +114,22 @@ def is_finished(run: Path) -> bool:
     return file.exists() and json.loads(file.read_text())["state"] == "finished"
 
 
-def lay(sitting: Sitting, run: Path, out: Path, dtype: str) -> None:
-    """The files of the model without its curves and checkpoints; its card beside them, if there is one."""
+def source_of(run: Path) -> str:
+    """What it was fine-tuned from."""
+    return str(json.loads((run / "run.json").read_text())["sources"]["from"])
+
+
+def lay(sitting: Sitting, run: Path, out: Path, dtype: str, dropout: float | None = None) -> None:
+    """The files of the model without its curves and checkpoints; its card beside them, if there is one.
+
+    ``dropout``, behind the embeddings and in the feed-forward, is what a fine-tuning finds in ``config.json``.
+    """
     with replacing(out) as model:
         sitting.verb("convert", run, "--dtype", dtype, "--out", model)
+        if dropout is not None:
+            config = json.loads((model / "config.json").read_text())
+            names = [name for name in DROPOUTS if name in config]
+            write_json(model / "config.json", config | dict.fromkeys(names, dropout), indent=2)
         card = ROOT / "models" / f"{out.name}.md"
         if card.exists():
             shutil.copy(card, model / "README.md")
@@ -162,6 +177,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--encoder", default="encoder-en", help="recipe of the pre-training")
     parser.add_argument("--reader", default="reader-en", help="recipe of the questions")
     parser.add_argument("--init", type=Path, help="weights to begin with, as --join made them")
+    parser.add_argument("--dropout", type=float, default=0.1, help="that a fine-tuning of the encoder begins with")
     parser.add_argument("--dtype", default="int8", help="of what ships: int8 or bfloat16")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the pre-training")
     parser.add_argument("--set-reader", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the questions")

@@ -127,20 +127,25 @@ def _mean_vectors(sides: tuple[list[str], list[str]], encoder: Pipeline) -> np.n
     return cosines
 
 
-def write(args: argparse.Namespace) -> None:
-    """The table. UserError if there is nothing to make pairs of."""
-    rng = random.Random(args.seed)
+def documents_of(texts: Sequence[str], number: int) -> list[list[str]]:
+    """Sentences of the first documents of each text, if they are enough. UserError if no document has enough."""
     documents = []
-    for text in args.texts:
-        for lines in islice(read_documents([text]), args.documents):
+    for text in texts:
+        for lines in islice(read_documents([text]), number):
             sentences = [part for line in lines for part in split_sentences(line)]
             documents.append([part for part in sentences if SHORTEST <= len(part.split()) <= LONGEST])
     documents = [document for document in documents if len(document) >= FEWEST]
     if not documents:
         raise UserError(
-            f"{', '.join(args.texts)}: no document has {FEWEST} sentences of {SHORTEST} to {LONGEST} words to make "
+            f"{', '.join(texts)}: no document has {FEWEST} sentences of {SHORTEST} to {LONGEST} words to make "
             "pairs of; give longer documents (a blank line ends one)"
         )
+    return documents
+
+
+def write(args: argparse.Namespace) -> None:
+    """The table."""
+    rng, documents = random.Random(args.seed), documents_of(args.texts, args.documents)
     pairs = [draw_pair(documents, rng) for _ in range(args.number)]
     scores = scores_of(pairs, load(args.encoder, "cpu"))
     with replacing(args.out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -153,14 +158,20 @@ def write(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts", nargs="+", metavar="TEXT")
-    parser.add_argument("--from", dest="encoder", required=True, help="an encoder; its word embeddings are used")
-    parser.add_argument("--out", type=Path, required=True, help="sentence1, sentence2, score, as .csv")
+    parser.add_argument("--from", dest="encoder", help="an encoder; its word embeddings are used")
+    parser.add_argument("--out", type=Path, help="sentence1, sentence2, score, as .csv")
+    parser.add_argument("--check", action="store_true", help="only look whether the text is good for pairs")
     parser.add_argument("--number", type=int, default=30_000)
     parser.add_argument("--documents", type=int, default=1200, help="so many of each text")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    if not args.check and not (args.encoder and args.out):
+        parser.error("--from and --out are needed")
     try:
-        write(args)
+        if args.check:
+            documents_of(args.texts, args.documents)
+        else:
+            write(args)
     except UserError as error:
         parser.exit(2, f"pairs.py: {error}\n")
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,8 +27,8 @@ def load_script():
     return module
 
 
-def start(tmp_path, *words):
-    command = [sys.executable, SCRIPT, EXAMPLES / "passages.txt", "--train", EXAMPLES / "train.json"]
+def start(tmp_path, *words, text=EXAMPLES / "passages.txt"):
+    command = [sys.executable, SCRIPT, text, "--train", EXAMPLES / "train.json"]
     command += ["--dev", EXAMPLES / "dev.json", "--work", tmp_path / "work", "--ship", tmp_path / "ship"]
     command += ["--vocab-size", "1024", "--encoder", "demo-pretrain", "--reader", "demo-questions"]
     command += ["--set", "model.shape=L1-H64", "train.steps=4", "task.lengths=[32]", "task.length_shares=[1.0]"]
@@ -58,11 +59,23 @@ def test_from_text_to_the_directories_in_two_sittings(tmp_path):
     assert again.returncode == 0, again.stderr
     assert "$ dokkai convert" in again.stderr and "$ dokkai pretrain" not in again.stderr
     assert "paired.py" not in again.stderr
+    configs = [json.loads((tmp_path / part / "config.json").read_text()) for part in ("ship/encoder-en", "work/paired")]
+    assert [config["hidden_dropout_prob"] for config in configs] == [0.1, 0.0], "for fine-tuning, and as it was trained"
+    other = start(tmp_path, "--pairs", "0")
+    assert other.returncode == 2 and "work/reader" in other.stderr.splitlines()[-1], "a reader of other weights"
+    shutil.rmtree(tmp_path / "work" / "reader")
     without = start(tmp_path, "--pairs", "0")
     assert without.returncode == 0, without.stderr
     shipped, pretrained = dokkai.load(tmp_path / "ship" / "encoder-en"), dokkai.load(tmp_path / "work" / "encoder")
     for name, tensor in shipped.model.state_dict().items():
         assert tensor.equal(pretrained.model.state_dict()[name].bfloat16().float()), "before the pairs"
+
+
+def test_a_text_without_pairs_is_found_out_before_the_pretraining(tmp_path):
+    (tmp_path / "short.txt").write_text((EXAMPLES / "passages.txt").read_text().replace(". ", ".\n\n"))
+    done = start(tmp_path, text=tmp_path / "short.txt")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("pairs.py: ") and not (tmp_path / "work" / "encoder").exists()
 
 
 def test_a_piece_that_is_lost(tmp_path, tokenizer, monkeypatch):

@@ -72,7 +72,14 @@ def test_the_command_writes_the_same_table_again(pairs, tmp_path):
     assert min(scores) < 1 < 3 < max(scores) <= 5.001
 
 
-@pytest.mark.parametrize("words", [("{short}", "--from", "encoder-en"), ("{text}", "--from", "{missing}")])
+def test_a_text_is_looked_at_alone():
+    done = subprocess.run([sys.executable, str(SCRIPT), str(TEXT), "--check"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "words", [("{short}", "--from", "encoder-en"), ("{short}", "--check"), ("{text}", "--from", "{missing}")]
+)
 def test_bad_input_gets_one_line(tmp_path, words):
     (tmp_path / "short.txt").write_text("One sentence of some words.\n\nAnother one of some words.\n")
     names = {"short": tmp_path / "short.txt", "text": TEXT, "missing": tmp_path / "missing"}
