@@ -52,7 +52,7 @@ TASKS: dict[str, tuple[str, str, str, list[str]]] = {  # recipe, training file, 
         ["task.document_context=false", "task.max_length=128", "task.stride=64"],  # with it an hour a run on a core
     ),
     "dream": ("dream", "dream/train.json", "dream/dev.json", []),
-    "mctest": ("mctest", "mctest/mc500.train.tsv", "mctest/mc500.dev.tsv", []),
+    "mctest": ("mctest", "mctest/mc500.train.tsv", "mctest/mc500.test.tsv", []),
     "squad-2.0": ("squad2", "squad/train-v2.0.json.xz", "squad/dev-v2.0.json.xz", []),
 }
 

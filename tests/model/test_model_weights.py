@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from tiny_bert import HEAD_SETS, NUM_LABELS, TINY, draw_wide, one_line_error, padded_batch, tiny_config
 
 from dokkai.model.checkpoint import CONFIG, WEIGHTS, load_model, save_model
+from dokkai.model.config import shape_config
 from dokkai.model.heads import Model
 from dokkai.model.weights import PICKLE, WeightFiles, find_weights
 
@@ -340,3 +341,17 @@ def test_a_new_head_is_drawn_as_if_everything_were(kind, saved):
     state = model.state_dict()
     assert report.new == [name for name in drawn if name.startswith("heads.")]
     assert all(torch.equal(state[name], drawn[name]) for name in report.new)
+
+
+@pytest.mark.parametrize("kind", ["bert", "modernbert"])
+def test_a_head_of_another_kind_is_drawn(kind, tmp_path):
+    """A classifier of five classes, a reader's of two places and a scorer's of one choice have one name in the file."""
+    heads = ["classification", "token_classification", "multiple_choice", "span"]
+    config = shape_config("L1-H64", vocab_size=100, model_type=kind)
+    for saved in heads:
+        save_model(draw_wide(Model(config, (saved,), NUM_LABELS), seed=1), tmp_path / saved)
+        for wanted in heads:
+            model, report = load_model(tmp_path / saved, (wanted,), 3 if wanted != saved else NUM_LABELS, seed=7)
+            new = f"heads.{wanted}.classifier.weight" in report.new
+            assert new is (wanted != saved), (saved, wanted)
+            assert model.encoder.embeddings.word.weight.std() > 0

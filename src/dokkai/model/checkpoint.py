@@ -103,7 +103,8 @@ def load_model(
 ) -> tuple[Model, LoadReport]:
     """Open a model directory with the heads it was saved with, or with ``heads``; what it lacks is drawn from ``seed``.
 
-    With ``labels`` an output layer that was trained for classes of other names is not taken over, but drawn.
+    An output layer that was trained for another kind of task, or with ``labels`` for classes of other names, is not
+    taken over, but drawn.
     ``changes`` overrides fields of the configuration (dropout for fine-tuning), TypeError if there is no such field.
 
     Weights come out in float32. Those that are float32 on disk are not read but mapped: they stay in the file until
@@ -122,7 +123,9 @@ def load_model(
     with torch.device("meta"):
         model = Model(config, names, num_labels or len(read_labels(values, str(path / CONFIG))))
     own = model.state_dict()
-    drawn = _LABELLED if labels and labels != read_labels(values, str(path / CONFIG)) else ()
+    drawn = _others(values, names)
+    if labels and labels != read_labels(values, str(path / CONFIG)):
+        drawn += _LABELLED
     matched = match([name for name in own if not name.startswith(drawn)], found, config.model_type)
     matched.missing.extend(name for name in own if name.startswith(drawn))
     if lost := [name for name in matched.missing if name.startswith("encoder.")]:
@@ -152,6 +155,12 @@ def saved_heads(values: Mapping[str, Any], where: Path, found: Iterable[str]) ->
     if name not in ARCHITECTURES:
         raise UserError(f"{where}: architecture '{name}' is not supported; there is: {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name]
+
+
+def _others(values: Mapping[str, Any], wanted: Iterable[str]) -> tuple[str, ...]:
+    """Last layers of wanted heads that are none of the saved ones: both may be called "classifier" in the file."""
+    saved = ARCHITECTURES.get((values.get("architectures") or [""])[0])
+    return () if saved is None else tuple(f"heads.{head}.classifier." for head in wanted if head not in saved)
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
