@@ -41,6 +41,24 @@ def test_what_both_have_is_mixed(tmp_path, models):
         torch.testing.assert_close(weight, 0.75 * a[name] + 0.25 * other)
 
 
+def test_a_model_follows_what_it_was_tuned_from(tmp_path, models):
+    """A reader of encoder C, moved by what an encoder B learned after C; its own head stays."""
+    config = models["a"].config
+    reader, later = Model(config, ("span",), seed=3), Model(config, ("masked_lm",), seed=4)
+    for name, model in {"reader": reader, "later": later}.items():
+        save_model(model, tmp_path / name)
+    save_tokenizer(load_tokenizer(tmp_path / "a"), tmp_path / "reader")
+    words = (tmp_path / "reader", tmp_path / "later", tmp_path / "out", "--base", tmp_path / "a", "--share", "0.5")
+    assert run(*words).returncode == 0
+    moved, _ = load_model(tmp_path / "out")
+    assert set(moved.heads) == {"span"}
+    before, after, own = models["a"].state_dict(), later.state_dict(), reader.state_dict()
+    for name, weight in moved.state_dict().items():
+        other = name.replace("span", "masked_lm")
+        learned = after[other] - before[other] if other in after else torch.zeros(())
+        torch.testing.assert_close(weight, own[name] + 0.5 * learned)
+
+
 def test_what_cannot_be_mixed(tmp_path, models):
     small = Model(shape_config("L1-H64", vocab_size=100, model_type="modernbert"), ("masked_lm",))
     save_model(small, tmp_path / "small")
