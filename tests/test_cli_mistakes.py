@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -253,6 +255,26 @@ def test_a_run_with_other_settings_is_not_overwritten(home, tmp_path):
     words[words.index(tmp_path / "notes")] = tmp_path / "notes" / "a.txt"
     assert "is a file" in fails(*words)
     assert (tmp_path / "notes" / "a.txt").read_text() == "mine"
+
+
+# ---- streams that are closed or full
+
+
+def asked_in_shell(home, words, streams):
+    """`dokkai ask` of the lighthouse, with these redirections of the shell."""
+    files = f"{EXAMPLES / 'lighthouse.txt'} --model {home / 'reader'}"
+    line = f"{sys.executable} -m dokkai.cli ask {words} {files} {streams}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+def test_a_full_disk_behind_standard_output(home):
+    assert asked_in_shell(home, "Who?", "> /dev/full") == (2, "dokkai: No space left on device\n")
+
+
+def test_closed_streams(home):
+    assert asked_in_shell(home, "Who?", ">&-") == asked_in_shell(home, "--chat", "<&-") == (0, "")
+    assert asked_in_shell(home, "Who? -", "<&-") == (2, "dokkai: standard input: there is no text in it\n")
 
 
 # ---- a full disk

@@ -2,6 +2,7 @@
 
 import gc
 import io
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -20,11 +21,13 @@ def run_app(app: typer.Typer) -> None:
     """Run the verb in ``sys.argv`` and exit: 0, 2 after a mistake that the user can fix, 130 if the run was stopped."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `dokkai ... | head` ends quietly
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # JSON lines are UTF-8 everywhere; half a surrogate pair is escaped
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="dokkai", standalone_mode=False)
+        sys.stdout.flush()
     except UserError as error:
         code = _fail(str(error))
     except _UsageError as error:
@@ -36,8 +39,18 @@ def run_app(app: typer.Typer) -> None:
         code = _fail(f"{place}{error.strerror or error}")
     except Interrupted as error:
         code = _fail(str(error), 130)
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:  # a full disk; said already, or the mistake before it was
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes once more at its end
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _open_what_is_closed() -> None:
+    """Standard streams that whoever started us has closed (``<&-``) are as good as empty."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123  to the end
 
 
 @contextmanager

@@ -134,9 +134,15 @@ class Pipeline:
         return Answer(found["answer"], *span, place, float(found["probability"]), float(-found["null_odds"]))
 
     def read(self, question: str, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """The prediction for each text, all read together; UserError if the model was not fine-tuned for questions."""
+        """The prediction for each text, all read together; UserError if the model was not fine-tuned for questions.
+
+        A question that is longer than the task allows is cut, and that is said.
+        """
         if not isinstance(self.task, QuestionAnswering):
             raise UserError("this model was not fine-tuned to answer questions; use `dokkai finetune squad ...` first")
+        length, most = len(self.tokenizer.tokens(question)), self.task.settings.max_question_length
+        if length > most:
+            say(f"the question has {length} tokens; only the first {most} are read, so ask in fewer words")
         return self.predict([Question(str(i), question, text, (), is_labelled=False) for i, text in enumerate(texts)])
 
     def fill_mask(self, text: str, top: int = 5) -> list[list[tuple[str, float]]]:

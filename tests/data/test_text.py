@@ -83,7 +83,7 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_the_first_byte_that_is_not_utf8_is_named(tmp_path, name, bom):
     before = bom + "erste Zeile ä\nzw".encode()
     (tmp_path / name).write_bytes(COMPRESS[name](before + b"\xfcrich\n"))
-    message = rf"{name}: not UTF-8 at byte {len(before)} of its text \(0xfc\); convert the file to UTF-8"
+    message = rf"{name}: not UTF-8 at byte {len(before)} of its text \(0xfc\); convert it to UTF-8"
     with pytest.raises(UserError, match=message):
         list(read_lines(tmp_path / name))
 

@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -89,9 +90,42 @@ def test_the_history_is_kept(tmp_path, monkeypatch):
     assert chat.history_path().read_text(encoding="utf-8").splitlines()[:2] == ["Who?", "When?"]
 
 
-def test_a_history_that_cannot_be_kept(tmp_path, capsys):
+def test_a_history_that_cannot_be_kept(tmp_path, monkeypatch, capsys):
     blocked = tmp_path / "file"
     blocked.touch()
-    with chat._history(blocked / "questions"):
+    monkeypatch.setenv("XDG_STATE_HOME", str(blocked))
+    with chat._history():
         pass
     assert "the questions are not kept: cannot write" in capsys.readouterr().err
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch, capsys):
+    """As in a container whose user has no entry in its list of users."""
+
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(chat.Path, "home", home)
+    with chat._history():
+        pass
+    said = capsys.readouterr().err
+    assert said == "the questions are not kept: there is no home directory; set XDG_STATE_HOME to a folder\n"
+
+
+def test_an_answer_that_is_given_up(monkeypatch, capsys):
+    """Ctrl-C while it is looked for: on a terminal the next question is asked, else the run ends."""
+    asked = []
+
+    def answer(question, earlier):
+        asked.append(question)
+        raise KeyboardInterrupt
+
+    terminal = SimpleNamespace(isatty=lambda: True)
+    monkeypatch.setattr(chat, "_typed", lambda: iter(["one", "two"]))
+    monkeypatch.setattr(chat, "read_lines", lambda path: iter(["one", "two"]))
+    with pytest.raises(KeyboardInterrupt):
+        chat.converse(answer)
+    monkeypatch.setattr(chat, "sys", SimpleNamespace(stdin=terminal, stdout=terminal))
+    chat.converse(answer)
+    assert asked == ["one", "one", "two"] and capsys.readouterr().err.endswith("given up\ngiven up\n")

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -81,6 +82,7 @@ def test_what_cannot_be_read_in_a_folder_is_named(folder, capsys):
             b"\x89PNG\r\n\x00\x00",
             "a.png: a binary file, not text; what can be read is text, .html,",
         ),
+        ("a.txt", "café".encode("utf-16"), "a.txt: text in UTF-16; convert it to UTF-8"),
         ("a.txt", b"", "a.txt is empty"),
         ("a.html", b"<p></p>", "a.html: there is no text in it"),
         ("a.pdf", b"no PDF", "a.pdf: a damaged PDF"),
@@ -103,6 +105,30 @@ def test_a_folder_must_hold_something(tmp_path):
             read_documents([tmp_path])
     with pytest.raises(UserError, match="no file to read; name at least one file or folder"):
         read_documents([])
+    with pytest.raises(UserError, match="one of the paths is empty; name a file or folder"):
+        read_documents([""])
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path, capsys):
+    os.mkfifo(tmp_path / "a.txt")
+    (tmp_path / "b.txt").write_text("two", encoding="utf-8")
+    assert [document.text for document in read_documents([tmp_path])] == ["two"]
+    assert capsys.readouterr().err == f"left out: {tmp_path / 'a.txt'}: no regular file\n"
+
+
+def test_folders_that_may_not_be_opened(folder, monkeypatch, capsys):
+    opened = os.scandir
+
+    def scandir(path):
+        if os.fspath(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return opened(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert {document.text for document in read_documents([folder])} == {"one\ntwo", "seven"}
+    assert f"left out: {folder / 'deep'}: Permission denied\n" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"deep: Permission denied$"):
+        read_documents([folder / "deep"])
 
 
 def test_links_that_go_round(tmp_path):

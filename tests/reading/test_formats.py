@@ -1,6 +1,11 @@
 """The text of HTML, PDF and Word files, and the place of each part of it."""
 
+import io
+import zipfile
+
+import docx
 import pytest
+from lxml import etree
 from office_files import locked, pdf, scanned, word
 from pypdf import PdfReader
 from pypdf.errors import DependencyError
@@ -36,6 +41,44 @@ def test_html():
         assert next(number for offset, number in reversed(lines) if offset <= place) == line, word_
 
 
+HIDING = """<p>line 1
+<!-- a
+comment -->
+line 4 <script
+async>
+x
+</script>
+line 8 <svg><g
+id="a"><text>x
+y</text></g>
+</svg> line 11
+<?php
+x ?>
+line 14 <pre><!--
+--> line 15</pre>
+"""
+
+
+def test_lines_behind_what_is_not_shown():
+    text, lines = text_of_html(HIDING.encode())
+    for number in (1, 4, 8, 11, 14, 15):
+        place = text.index(f"line {number}")
+        assert next(line for offset, line in reversed(lines) if offset <= place) == number
+    assert not {"comment", "async", "x", "y"} & set(text.split())
+
+
+def test_what_a_browser_does_not_show():
+    page = """<p hidden>a</p><p style="color: red; Display : none">b <i>c</i></p><dialog>d</dialog><video>e</video>
+    <dialog open>shown</dialog><datalist><option>f</datalist><canvas>g</canvas><p>too</p>"""
+    assert text_of_html(page.encode())[0] == "shown\n\ntoo"
+
+
+@pytest.mark.parametrize("head", ["", '<meta charset="ISO-8859-1">', "<meta charset=windows-1252>"])
+def test_quotes_of_windows(head):
+    """As browsers do, who take Latin-1 for Windows-1252."""
+    assert text_of_html(f"{head}<p>“Zum Löwen” – 5 €</p>".encode("windows-1252"))[0] == "“Zum Löwen” – 5 €"
+
+
 @pytest.mark.parametrize("content", [b"", b"   ", b"<!-- -->", b"<html><body></body></html>", b"<script>x</script>"])
 def test_html_without_text(content):
     assert text_of_html(content)[0] == ""
@@ -56,6 +99,47 @@ def test_word():
         "keeper Ann",
         "height 20 m",
     ]
+
+
+def test_all_that_a_word_file_shows():
+    """Equal cells, cells that span, tables in tables, changes that were tracked, fields and content controls."""
+    document = docx.Document(io.BytesIO(word(rows=[("Anna", "5", "5"), ("both", "", "7"), ("outer", "", "")])))
+    table = document.tables[0]
+    table.cell(1, 0).merge(table.cell(1, 1))
+    inner = table.cell(2, 1).add_table(1, 2)
+    inner.cell(0, 0).text, inner.cell(0, 1).text = "in", "ner"
+
+    def run(text):
+        return f"<w:r><w:t>{text}</w:t></w:r>"
+
+    name = '<w:sdt xmlns:w="{}"><w:sdtContent><w:p>{}</w:p></w:sdtContent></w:sdt>'
+    pieces = [f"<w:ins>{run('new ')}</w:ins>", f"<w:del><w:r><w:delText>old </w:delText></w:r>{run('gone')}</w:del>"]
+    pieces += [f"<w:smartTag>{run('smart ')}</w:smartTag>", f"<w:fldSimple>{run('field ')}</w:fldSimple>"]
+    pieces += [f"<w:sdt><w:sdtContent>{run('control')}</w:sdtContent></w:sdt>", "<w:r><w:tab/><w:br/></w:r>"]
+    pieces.append(f"<w:r><w:pict><w:txbxContent><w:p>{run('boxed')}</w:p></w:txbxContent></w:pict></w:r>")
+    document.element.body.insert(0, etree.fromstring(name.format(docx.oxml.ns.nsmap["w"], "".join(pieces))))
+    out = io.BytesIO()
+    document.save(out)
+    assert text_of_word(out.getvalue(), "a.docx").split("\n") == [
+        "new smart field control\t  boxed",
+        "Anna 5 5",
+        "both 7",
+        "outer in ner",
+    ]
+
+
+def test_a_file_with_another_content(monkeypatch):
+    """What the libraries raise of what they were not made for."""
+    for content in (b"<a/>", b'<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"/>'):
+        source, out = zipfile.ZipFile(io.BytesIO(word("x"))), io.BytesIO()
+        with zipfile.ZipFile(out, "w") as target:
+            for name in source.namelist():
+                target.writestr(name, content if name == "word/document.xml" else source.read(name))
+        with pytest.raises(UserError, match="not a Word file"):
+            text_of_word(out.getvalue(), "a.docx")
+    damaged = pdf(["Hello there."]).replace(b"/Length", b"/Filter /Nothing /Length")
+    with pytest.raises(UserError, match="a damaged PDF"):
+        text_of_pdf(damaged, "a.pdf")
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04 no zip", b"\xd0\xcf\x11\xe0 with a password", b"text"])

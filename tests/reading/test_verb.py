@@ -1,6 +1,7 @@
 """`dokkai ask` on files and folders: what it prints, what it refuses, and what it does not load."""
 
 import json
+import re
 
 import pytest
 from office_files import pdf
@@ -51,6 +52,24 @@ def test_what_is_printed(home, folder):
     assert len(lines) == 6 and all("lighthouse.txt, line 1 · confidence " in line for line in lines[2::3])
 
 
+def test_what_steers_a_terminal_is_not_shown(home, tmp_path):
+    """Nor is a line without end shown whole; JSON has all of both."""
+    (tmp_path / "a.txt").write_text("\x1b[31mred\x07 " + "word " * 400 + "and so on", encoding="utf-8")
+    words = ["ask", "What is red?", tmp_path / "a.txt", "--model", home / "reader", "--always-answer"]
+    answer, sentence, _ = works(*words).splitlines()
+    assert answer and len(sentence) < 2 * 400 + 300 and "..." in sentence
+    assert not {"\x1b", "\x07"} & set(answer + sentence)
+    (found,) = json.loads(works(*words, "--json"))
+    assert found["sentence"] == (tmp_path / "a.txt").read_text(encoding="utf-8")
+
+
+def test_a_question_that_is_cut(home, folder):
+    words = ["ask", "Who was it who " + "really " * 80 + "built it?", folder, "--model", home / "reader"]
+    said = dokkai(*words).err
+    assert re.search(r"the question has \d+ tokens; only the first \d+ are read, so ask in fewer words\n", said)
+    assert "tokens" not in dokkai("ask", "Who built it?", *words[2:]).err
+
+
 def test_no_answer(home, folder, tmp_path):
     """A threshold far below says that no text holds an answer."""
     import shutil
@@ -76,7 +95,7 @@ def test_a_bad_file_in_a_folder_is_left_out_and_a_named_one_is_an_error(home, fo
 
 def test_mistakes(home, folder, tmp_path):
     model = ["--model", home / "reader"]
-    assert fails("ask", "Who?", *model) == "no file to read; name at least one file or folder"
+    assert fails("ask", "Who?", *model) == "no file to read; name at least one file or folder, or - for standard input"
     assert "--chat standard input holds the questions" in fails("ask", "--chat", "-", *model)
     (tmp_path / "empty").mkdir()
     assert "no file in this folder can be read" in fails("ask", "Who?", tmp_path / "empty", *model)

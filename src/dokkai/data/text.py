@@ -69,7 +69,7 @@ def decode_lines(lines: Iterable[bytes], name: str) -> Iterator[str]:
             where = offset + start + error.start
             found = error.object[error.start]
             raise UserError(
-                f"{name}: not UTF-8 at byte {where} of its text (0x{found:02x}); convert the file to UTF-8"
+                f"{name}: not UTF-8 at byte {where} of its text (0x{found:02x}); convert it to UTF-8"
             ) from error
         offset += len(line)
         yield text.removesuffix("\n").removesuffix("\r")

@@ -39,18 +39,28 @@ def converse(answer: Callable[[str, str], None]) -> None:
                 answer(question, before)
             except UserError as error:
                 say(str(error))
+            except KeyboardInterrupt:
+                if not is_typed:
+                    raise
+                say("given up")
             before = question
 
 
 def history_path() -> Path:
-    """Where questions are kept: ``$XDG_STATE_HOME/dokkai/questions``, or under ``~/.local/state``."""
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    """Where questions are kept: ``$XDG_STATE_HOME/dokkai/questions``, or under ``~/.local/state``.
+
+    UserError if there is no home directory.
+    """
+    try:
+        home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except RuntimeError:
+        raise UserError("there is no home directory; set XDG_STATE_HOME to a folder") from None
     return Path(home) / "dokkai" / "questions"
 
 
 def _typed() -> Iterator[str]:
     """What is typed, line by line; Ctrl-C gives up the line, Ctrl-D ends."""
-    with _history(history_path()):
+    with _history():
         while True:
             try:
                 yield input(_PROMPT)
@@ -62,11 +72,17 @@ def _typed() -> Iterator[str]:
 
 
 @contextmanager
-def _history(path: Path) -> Iterator[None]:
+def _history() -> Iterator[None]:
     """Lines can be edited and called back, and are kept in a file; where Python has no ``readline``, neither."""
     try:
         import readline
     except ImportError:
+        yield
+        return
+    try:
+        path = history_path()
+    except UserError as error:
+        say(f"the questions are not kept: {error}")
         yield
         return
     try:

@@ -1,5 +1,6 @@
 """Files and folders to documents: a text, and where in the file each part of it stands."""
 
+import codecs
 import os
 from bisect import bisect_right
 from collections import Counter
@@ -52,6 +53,8 @@ def read_documents(paths: Sequence[str | Path]) -> list[Document]:
     others: Counter[str] = Counter()
     with Progress("reading files", unit="files") as progress:
         for path in paths:
+            if not str(path):
+                raise UserError("one of the paths is empty; name a file or folder")
             is_folder = str(path) != "-" and Path(path).is_dir()
             num_read = 0
             for file in _files_in(Path(path), others) if is_folder else [path]:
@@ -71,20 +74,33 @@ def read_documents(paths: Sequence[str | Path]) -> list[Document]:
         more = ", ..." if len(others) > 5 else ""
         say(f"left out: {_files(others.total())} of other kinds ({kinds}{more})")
     if not documents:
-        raise UserError("no file to read; name at least one file or folder")
+        raise UserError("no file to read; name at least one file or folder, or - for standard input")
     return list(documents.values())
 
 
 def _files_in(folder: Path, others: Counter[str]) -> list[Path]:
-    """Those of ``KINDS``, sorted; the endings of the rest are counted in ``others``."""
+    """Those of ``KINDS``, sorted; the endings of the rest are counted in ``others``, what cannot be opened is named.
+
+    UserError if the folder itself is one of these.
+    """
+
+    def refuse(error: OSError) -> None:
+        reason = f"{error.filename}: {error.strerror}"
+        if os.fspath(error.filename) == os.fspath(folder):
+            raise UserError(reason) from error
+        say(f"left out: {reason}")
+
     found = []
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if name.startswith("."):
                 continue
-            if _kind(name) in KINDS:
-                found.append(Path(place) / name)
+            path = Path(place) / name
+            if path.exists() and not path.is_file():
+                say(f"left out: {path}: no regular file")  # a pipe would be waited for
+            elif _kind(name) in KINDS:
+                found.append(path)
             else:
                 others[_kind(name) or "without an ending"] += 1
     return found
@@ -109,6 +125,8 @@ def _read(path: str | Path) -> Document:
             case ".html" | ".htm":
                 document = Document(name, *text_of_html(stream.read()))
             case _:
+                if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                    raise UserError(f"{name}: text in UTF-16; convert it to UTF-8")
                 if b"\0" in head:
                     raise UserError(f"{name}: a binary file, not text; what can be read is text, {_listed(KINDS[2:])}")
                 document = Document(name, "\n".join(decode_lines(stream, name)))

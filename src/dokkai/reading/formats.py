@@ -1,11 +1,11 @@
 """The text of HTML, PDF and Word files, as a person would read it, by kept libraries."""
 
+import codecs
 import io
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from statistics import quantiles
+from typing import Any
 
 from dokkai.errors import UserError
 
@@ -18,18 +18,13 @@ _PARAGRAPHS = frozenset(
 )
 _LINES = frozenset(["br", "dd", "dt", "li", "option", "tr"])
 _CELLS = frozenset(["td", "th"])
-_UNSEEN = frozenset(["iframe", "math", "noscript", "object", "script", "style", "svg", "template"])
+_UNSEEN = frozenset(
+    """audio canvas datalist iframe math noscript object script style svg template video""".split()  # noqa: SIM905
+)
+_HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
+_CHARSET = re.compile(rb"charset\s*=\s*[\"']?\s*([\w-]+)", re.IGNORECASE)
+_WINDOWS = frozenset([b"", b"iso-8859-1", b"iso8859-1", b"latin1", b"us-ascii", b"ascii"])  # what means windows-1252
 _BREAKS = ("", " ", "\n", "\n\n")  # from the weakest; the strongest between two words stays
-# What pypdf trips over in a damaged file, beside its own errors.
-_DAMAGED_PDF = (
-    AttributeError,
-    IndexError,
-    KeyError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    zlib.error,
-)  # what pypdf trips over
 _ENDS = tuple(".!?:;。！？…\"'”’)")
 
 
@@ -37,12 +32,7 @@ def text_of_html(data: bytes) -> tuple[str, Marks]:
     """The visible text, and the lines of the file that it stands in. A blank line parts paragraphs."""
     from lxml import etree
 
-    parser = etree.HTMLParser(
-        encoding="utf-8" if _is_utf8(data) else None,  # else as the page says
-        remove_comments=True,
-        remove_pis=True,
-        huge_tree=True,
-    )
+    parser = etree.HTMLParser(encoding=_encoding(data), huge_tree=True)
     try:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError:  # only if it is empty: the parser mends what browsers mend
@@ -50,23 +40,41 @@ def text_of_html(data: bytes) -> tuple[str, Marks]:
     flow = _Flow()
     if root is None:
         return "", []
-    walk = etree.iterwalk(root, events=("start", "end"))
-    num_pre = 0
-    for event, element in walk:
+    num_pre = num_unseen = 0
+    for event, element in etree.iterwalk(root, events=("start", "end", "comment", "pi")):
         tag = element.tag
         strength = 2 if tag in _LINES else 3 if tag in _PARAGRAPHS else 1 if tag in _CELLS else 0
         flow.part(strength)
+        if event != "end":
+            flow.line = max(flow.line, element.sourceline or 0)  # where its tag ends; of a comment, where that ends
         if event == "start":
-            flow.line = max(flow.line, element.sourceline or 0)
             num_pre += tag == "pre"
-            if tag in _UNSEEN:
-                walk.skip_subtree()
-            else:
-                flow.write(element.text or "", num_pre > 0)
-        else:
+            num_unseen += _is_unseen(element)
+        elif event == "end":
             num_pre -= tag == "pre"
-            flow.write(element.tail or "", num_pre > 0)
+            num_unseen -= _is_unseen(element)
+        raw = (element.text if event == "start" else element.tail) or ""
+        if num_unseen:
+            flow.pass_by(raw)
+        else:
+            flow.write(raw, num_pre > 0)
     return "".join(flow.parts), flow.marks
+
+
+def _encoding(data: bytes) -> str | None:
+    """UTF-8 if it is that, else what the page says (None); what says nothing is Windows-1252, as browsers have it."""
+    if _is_utf8(data):
+        return "utf-8"
+    said = _CHARSET.search(data[:4096])
+    has_mark = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return "windows-1252" if (said[1].lower() if said else b"") in _WINDOWS and not has_mark else None
+
+
+def _is_unseen(element: Any) -> bool:
+    """Whether a browser shows neither it nor what is in it."""
+    is_closed = element.tag == "dialog" and "open" not in element.attrib
+    is_hidden = "hidden" in element.attrib or _HIDDEN.search(element.get("style", "")) is not None
+    return element.tag in _UNSEEN or is_closed or is_hidden
 
 
 class _Flow:
@@ -81,6 +89,10 @@ class _Flow:
     def part(self, strength: int) -> None:
         """Whatever is written next stands at least so far from what was written last."""
         self._strength = max(self._strength, strength)
+
+    def pass_by(self, raw: str) -> None:
+        """What is not shown has lines all the same."""
+        self.line += raw.count("\n")
 
     def write(self, raw: str, is_preformatted: bool) -> None:
         """White space counts as one space, or under <pre> as it is."""
@@ -101,26 +113,65 @@ class _Flow:
 
 
 def text_of_word(data: bytes, name: str) -> str:
-    """The paragraphs of a .docx file, one a line; a row of a table is one too. UserError if it is none."""
+    """The paragraphs of a .docx file, one a line; a row of a table is one too. UserError if it is none.
+
+    What was deleted under "track changes" is left out, and so are headers, footers, notes and comments.
+    """
     import docx
-    from docx.opc.exceptions import OpcError
-    from docx.table import Table
-    from lxml import etree
 
     try:
-        content = docx.Document(io.BytesIO(data)).iter_inner_content()
-        lines: list[str] = []
-        for item in content:
-            if isinstance(item, Table):
-                # A cell that spans several is given several times.
-                lines += [
-                    " ".join(dict.fromkeys(cell.text.replace("\n", " ") for cell in row.cells)) for row in item.rows
-                ]
-            else:
-                lines.append(item.text.replace("\n", " "))
-    except (OpcError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, etree.XMLSyntaxError) as error:
+        lines = list(_lines_of_word(docx.Document(io.BytesIO(data)).element.body))
+    except Exception as error:  # whatever the libraries trip over, the file is damaged
         raise UserError(f"{name}: not a Word file (.docx), damaged, or with a password; save it anew") from error
     return "\n".join(lines)
+
+
+def _lines_of_word(block: Any) -> Iterator[str]:
+    """Those of a body, a cell, or whatever else holds paragraphs and tables (ISO 29500-1, section 17)."""
+    for element in block:
+        match _word_name(element):
+            case "p":
+                yield "".join(_runs_of_word(element)).strip("\n").replace("\n", " ")
+            case "tbl":
+                for row in element.iter(element.tag.replace("tbl", "tr")):
+                    if next(row.iterancestors(element.tag)) is element:  # not of a table in it
+                        yield " ".join(filter(None, _cells_of_word(row)))
+            case "sdt" | "sdtContent" | "customXml" | "ins" | "moveTo":
+                yield from _lines_of_word(element)
+
+
+def _cells_of_word(row: Any) -> Iterator[str]:
+    for element in row:
+        match _word_name(element):
+            case "tc":
+                yield " ".join(line for line in _lines_of_word(element) if line)
+            case "sdt" | "sdtContent" | "customXml":
+                yield from _cells_of_word(element)
+
+
+def _runs_of_word(element: Any) -> Iterator[str]:
+    """The text in a paragraph."""
+    for part in element:
+        match _word_name(part):
+            case "t":
+                yield part.text or ""
+            case "tab" | "ptab":
+                yield "\t"
+            case "br" | "cr":
+                yield "\n"
+            case "noBreakHyphen":
+                yield "-"
+            case "txbxContent":
+                yield from (f" {line}" for line in _lines_of_word(part))
+            case "del" | "moveFrom" | "Fallback" | "pPr" | "rPr" | "instrText":
+                pass
+            case _:
+                yield from _runs_of_word(part)
+
+
+def _word_name(element: Any) -> str:
+    """Without its namespace; "" of a comment."""
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
 
 
 def text_of_pdf(data: bytes, name: str) -> tuple[str, None, Marks]:
@@ -131,7 +182,7 @@ def text_of_pdf(data: bytes, name: str) -> tuple[str, None, Marks]:
     import logging
 
     from pypdf import PdfReader
-    from pypdf.errors import DependencyError, PyPdfError
+    from pypdf.errors import DependencyError
 
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # it talks of every blemish
     try:
@@ -141,7 +192,9 @@ def text_of_pdf(data: bytes, name: str) -> tuple[str, None, Marks]:
         pages = [page.extract_text() for page in reader.pages]
     except DependencyError as error:
         raise UserError(f"{name}: an encrypted PDF; `pip install cryptography`, or save a copy without it") from error
-    except (PyPdfError, *_DAMAGED_PDF) as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever pypdf trips over, the file is damaged
         raise UserError(f"{name}: a damaged PDF ({type(error).__name__}); fetch or save it again") from error
     if not any(page.strip() for page in pages):
         raise UserError(f"{name}: a PDF without text, perhaps scanned; run text recognition (OCR) on it first")

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from unicodedata import category
 
 from rich.console import Console
 from rich.text import Text
 
 from dokkai.reading.answers import FoundAnswer
 
+_AROUND = 400  # characters of the sentence that are shown on either side of the answer
 _CERTAIN, _LIKELY = 0.7, 0.4  # confidence from which an answer is shown in green, in yellow
 
 
@@ -26,14 +28,22 @@ def show_answers(found: Sequence[FoundAnswer]) -> None:
 def _show(item: FoundAnswer, console: Console) -> None:
     color = "green" if item.confidence >= _CERTAIN else "yellow" if item.confidence >= _LIKELY else "red"
     begin, end = item.start - item.sentence[0], item.end - item.sentence[0]
-    mark = ("", "") if console.is_terminal else ("[", "]")  # where there are no colours, brackets
-    line = "".join(" " if character.isspace() else character for character in item.sentence_text)
-    sentence = Text(line[:begin] + mark[0] + line[begin:end] + mark[1] + line[end:])
-    sentence.stylize(f"bold reverse {color}", begin, end)
-    console.print(Text(" ".join(item.answer.split()), style=f"bold {color}"))
+    has_style = console.is_terminal and not console.is_dumb_terminal
+    mark = ("", "") if has_style else ("[", "]")  # where there are no colours, brackets
+    line = _plain(item.sentence_text)
+    before, after = line[:begin], line[end:]
+    before = before if begin <= _AROUND else f"... {before[-_AROUND:]}"
+    after = after if len(after) <= _AROUND else f"{after[:_AROUND]} ..."
+    sentence = Text(before + mark[0]).append(line[begin:end], f"bold reverse {color}").append(mark[1] + after)
+    console.print(Text(" ".join(_plain(item.answer).split()), style=f"bold {color}"))
     console.print(Text("  ") + sentence)
     place = f"line {item.line}" if item.page is None else f"page {item.page}"
-    console.print(Text(f"  {item.file}, {place} · confidence {item.confidence:.0%}", style="dim"))
+    console.print(Text(f"  {_plain(item.file)}, {place} · confidence {item.confidence:.0%}", style="dim"))
+
+
+def _plain(text: str) -> str:
+    """White space and what steers a terminal as spaces, one for one."""
+    return "".join(" " if character.isspace() or category(character) == "Cc" else character for character in text)
 
 
 def print_answers(found: Sequence[FoundAnswer], indent: int | None = 2) -> None:
