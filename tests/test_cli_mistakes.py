@@ -257,6 +257,11 @@ def test_a_run_with_other_settings_is_not_overwritten(home, tmp_path):
     assert (tmp_path / "notes" / "a.txt").read_text() == "mine"
 
 
+def test_the_folder_at_hand_is_no_file(home):
+    message = "cannot write .: it is a directory; give the name of a file"
+    assert fails("embed", home / "encoder", EXAMPLES / "lighthouse.txt", "--out", ".") == message
+
+
 # ---- streams that are closed or full
 
 

@@ -2,8 +2,10 @@
 
 import pytest
 
+from dokkai.errors import UserError
 from dokkai.predicting import _rows
 from dokkai.settings import ClassificationSettings
+from dokkai.tasks.texts import parse_texts
 
 
 def read(tmp_path, name, content, **settings):
@@ -28,3 +30,23 @@ def test_columns_by_number(tmp_path):
 def test_an_ending_that_is_no_text_table_is_believed(tmp_path):
     found = read(tmp_path, "a.json", '[{"text": "x"}, {"text": "y"}]', format="csv")
     assert [place for _, place, _ in found] == ["entry 1", "entry 2"]
+
+
+@pytest.mark.parametrize(("value", "text"), [("5", "5"), (5, "5"), (1.5, "1.5"), (True, "true")])
+def test_numbers_are_texts(value, text):
+    """As where a table of them is trained on."""
+    settings = ClassificationSettings(text="text", labels=["a", "b"])
+    assert parse_texts({"text": value}, 0, "line 1", settings) == (text, None, "0")
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({}, "line 1: no text under 'text'; found: nothing"),
+        ({"text": None}, "line 1: column 'text' is null; a text or a number is needed"),
+        ({"text": ["a"]}, "line 1: column 'text' is a list; a text or a number is needed"),
+    ],
+)
+def test_what_is_no_text(record, message):
+    with pytest.raises(UserError, match=f"^{message}$"):
+        parse_texts(record, 0, "line 1", ClassificationSettings(text="text", labels=["a", "b"]))

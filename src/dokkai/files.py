@@ -24,6 +24,8 @@ def replacing(path: Path) -> Iterator[Path]:
     the place of a directory.
     """
     path = Path(path)
+    if not path.name:
+        raise UserError(f"cannot write {path}: it is a directory; give the name of a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,10 +69,20 @@ def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
 
 
+def parse_json(text: str) -> Any:
+    """As ``json.loads``; numbers of thousands of digits and nesting without end are JSONDecodeErrors too."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise json.JSONDecodeError("a number too long, or nested too deep", text, 0) from error
+
+
 def read_json(path: Path, what: str) -> Any:
     """Read a JSON file; ``what`` names it in the error ("model configuration")."""
     try:
-        return json.loads(existing_file(path).read_text(encoding="utf-8"))
+        return parse_json(existing_file(path).read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}; the {what} must be UTF-8 JSON") from error
     except json.JSONDecodeError as error:

@@ -9,6 +9,7 @@ from dokkai.data.arrow import is_data_set
 from dokkai.data.tables import Record, format_of, read_table
 from dokkai.data.text import read_lines
 from dokkai.errors import UserError
+from dokkai.files import parse_json
 from dokkai.pipeline import load
 from dokkai.tasks import Task
 
@@ -47,7 +48,7 @@ def _json_lines(file: str) -> _Records:
         if not line.strip():
             continue
         try:
-            values = json.loads(line)
+            values = parse_json(line)
         except json.JSONDecodeError as error:
             raise UserError(
                 f"{_name(file)} line {number}: not JSON ({error.msg}); one JSON object per line is needed"

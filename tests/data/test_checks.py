@@ -1,6 +1,14 @@
 """What is said of the examples before a fine-tuning."""
 
-from dokkai.data.checks import check_examples, find_few, find_imbalance, find_rare_labels, find_repeats, show_labels
+from dokkai.data.checks import (
+    check_examples,
+    find_few,
+    find_imbalance,
+    find_rare_labels,
+    find_repeats,
+    find_spellings,
+    show_labels,
+)
 from dokkai.data.columns import Sentence
 from dokkai.data.label_sets import LabelledText
 from dokkai.data.rows import Row
@@ -15,6 +23,15 @@ def test_labels_in_their_order():
     assert show_labels(("no", "yes")) == "labels, in the order of the logits: no, yes"
     assert show_labels(()) is None
     assert show_labels([str(n) for n in range(21)]).endswith(", 18, 19, ... (21 in all)")
+
+
+def test_labels_that_differ_in_their_case():
+    assert find_spellings(["Yes", "no", "yes", "YES"]) == (
+        "'Yes', 'yes', 'YES' are different labels; if they mean the same, write them alike"
+    )
+    assert find_spellings(["yes", "no"]) is None and find_spellings([]) is None
+    lines = check_examples([row("a", "Yes", 2), row("b", "yes", 3)], [], ["Yes", "yes"])
+    assert any("are different labels" in line for line in lines)
 
 
 def test_imbalance_is_said_above_three_to_one():

@@ -37,8 +37,24 @@ def test_lists_of_any_length(tmp_path):
 
 def test_labels_as_the_files_write_them():
     question = ChoiceQuestion(None, "Who?", ("x", "y"), 1, "0", "line 1")
-    for label_is, shown in (("number", 1), ("letter", "B"), ("text", "y")):
+    for label_is, shown in (("number", 1), ("number-from-1", 2), ("letter", "B"), ("text", "y")):
         assert shown_label(question, 1, MultipleChoiceSettings(question="q", label_is=label_is)) == shown
+
+
+@pytest.mark.parametrize(
+    ("label_is", "right"), [("number-from-1", "2"), ("letter", "b"), ("letter", "B"), ("text", "y")]
+)
+def test_what_says_which_is_right(label_is, right, tmp_path):
+    content = f"question,a,b,label\nWho?,x,y,{right}\n"
+    (found,) = read(tmp_path / "q.csv", content, choices=["a", "b"], label_is=label_is)
+    assert found.label == 1
+
+
+def test_counted_from_1_there_is_no_0(tmp_path):
+    with pytest.raises(
+        UserError, match=r"the label \(column 'label'\) is '0', not a number from 1 to 2; see task.label_is"
+    ):
+        read(tmp_path / "q.csv", "question,a,b,label\nWho?,x,y,0\n", choices=["a", "b"], label_is="number-from-1")
 
 
 DREAM = [

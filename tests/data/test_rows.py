@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from dokkai.data.rows import Row, read_rows
+from dokkai.data.tables import read_table
 from dokkai.errors import UserError
 
 
@@ -99,6 +100,21 @@ def test_semicolons(write):
     assert read_rows(write("b.csv", "one; two\nthree\n"), text="0", label=None)[0].text == "one; two"
 
 
+def test_a_comma_in_quotes_parts_nothing(write):
+    (row,) = read_rows(write("a.csv", '"text, long";"label"\n"a, b";"c"\n'), text="text, long")
+    assert (row.text, row.label) == ("a, b", "c")
+
+
+def test_spaces_round_names_and_labels(write):
+    rows = read_rows(write("a.csv", "text, label\n a , pos\nb,pos \n"))
+    assert [(row.text, row.label) for row in rows] == [(" a ", "pos"), ("b", "pos")]
+
+
+def test_columns_without_a_name_are_not_read(write):
+    table = read_table(write("a.csv", "text,,\na,b,c\n"), {})
+    assert [record.values for record in table.records] == [{"text": "a"}]
+
+
 def test_json_list(write):
     path = write("a.json", ' [{"text": "a",\n"label": "x", "q": 10}, {"text": "b", "label": "y", "q": 11}]')
     assert read_rows(path, id="q") == [Row("a", None, "x", "10", "entry 1"), Row("b", None, "y", "11", "entry 2")]
@@ -155,7 +171,12 @@ def test_long_fields_and_the_limit_is_put_back(write):
         ("a.csv", "text,label\n", {}, "a.csv: no rows in it"),
         ("a.json", "[]", {}, "a.json: no rows in it"),
         ("a.csv", b"text,label\n\xff,b\n", {}, "not UTF-8 at byte 11"),
-        ("a.csv", "text,label\na,\n", {}, "a.csv line 2: the label (column 'label') is empty"),
+        ("a.csv", "text,label\na, \n", {}, "a.csv line 2: the label (column 'label') is empty; fill it in or leave"),
+        ("a.csv", b"text,label\ra,b\r", {}, "a.csv line 1: line ends of old Macs (CR) are not read; save it"),
+        ("a.xlsx", b"PK", {}, "a.xlsx: a spreadsheet is not read; save its table as CSV"),
+        ("a.jsonl", '{"text": "a", "label": NaN}', {}, "a.jsonl line 1: column 'label' is NaN; a text or a number"),
+        ("a.jsonl", f'{{"text": {"1" * 5000}, "label": 1}}', {}, "a.jsonl line 1: not JSON (a number too long, or"),
+        ("a.jsonl", "[" * 100_000, {}, "a.jsonl line 1: not JSON (a number too long, or nested too deep)"),
         ("a.jsonl", '{"text": "a", "label": null}', {}, "a.jsonl line 1: column 'label' is null; a text or a number"),
         ("a.jsonl", '{"text": ["a"], "label": 1}', {}, "column 'text' is a list"),
         ("a.jsonl", '{"text": {}, "label": 1}', {}, "column 'text' is an object"),

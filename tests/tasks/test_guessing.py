@@ -52,11 +52,59 @@ GUESSES = {
         {"kind": "classification", "text": "words said", "label": "y"},
         "column 'y' holds 2",
     ),
+    "a header that is one of its values": (
+        "a.csv",
+        table("text,spam", f"{TEXT},spam", "another,ham"),
+        {"kind": "classification", "text": "text", "label": "spam"},
+        "column 'spam' holds 2",
+    ),
+    "a header with a number": (
+        "a.csv",
+        table("text,label,2023", f"{TEXT},yes,7", "another,no,8"),
+        {"kind": "classification", "text": "text", "label": "label"},
+        "column 'label' holds 2",
+    ),
+    "flags whose names are numbers": (
+        "a.csv",
+        table("text,1,2", f"{TEXT},TRUE,FALSE", "another,FALSE,TRUE"),
+        {"kind": "multi-label", "text": "text", "label_columns": ["1", "2"]},
+        "columns '1', '2' hold 0 or 1",
+    ),
+    "flags of pandas": (
+        "a.csv",
+        table("text,red,blue", f"{TEXT},1.0,0.0", "another,0.0,1.0"),
+        {"kind": "multi-label", "text": "text", "label_columns": ["red", "blue"]},
+        "columns 'red', 'blue' hold 0 or 1",
+    ),
+    "choices counted from 1": (
+        "a.csv",
+        table("question,choice1,choice2,choice3,answer", "Who?,x,y,z,1", "When?,u,v,w,3"),
+        {
+            "kind": "multiple-choice",
+            "question": "question",
+            "choices": ["choice1", "choice2", "choice3"],
+            "label": "answer",
+            "label_is": "number-from-1",
+        },
+        "column 'answer' the number-from-1 of the right one",
+    ),
+    "choices with small letters": (
+        "a.csv",
+        table("question,a,b,c,answer", "Who?,x,y,z,a", "When?,u,v,w,c"),
+        {
+            "kind": "multiple-choice",
+            "question": "question",
+            "choices": ["a", "b", "c"],
+            "label": "answer",
+            "label_is": "letter",
+        },
+        "",
+    ),
     "no header line": (
         "cola.tsv",
         "gj04\t1\t\tOur friends will not buy it.\ngj05\t0\t*\tOur friends buy will not.\ngj06\t1\t\tThey will.\n" * 2,
         {"kind": "classification", "text": "3", "label": "1", "header": False},
-        "column '1' holds 2",
+        "the first line is taken as an example and column '1' holds 2",
     ),
     "a pair by its numbers": (
         "mrpc.tsv",
@@ -269,6 +317,13 @@ def test_a_recipe_is_made_and_said(write, capsys):
     assert recipe["train"]["epochs"] == 20  # of 12 examples
 
 
+@pytest.mark.parametrize("labels", [("1.5", "1e999"), (1.5, 10**400)])
+def test_numbers_without_end(write, labels):
+    """They are labels, as any other text."""
+    rows = [{"text": f"text {n}", "label": label} for n, label in enumerate(labels * 3)]
+    assert guess_task(write("a.jsonl", rows), {})[0].task["kind"] == "classification"
+
+
 @pytest.mark.parametrize(("number", "epochs"), [(320, 20), (640, 10), (1000, 7), (3000, 3)])
 def test_few_examples_are_shown_more_often(write, number, epochs):
     path = write("a.csv", table("text,label", "good,yes", "bad,no", times=number // 2))
@@ -316,6 +371,27 @@ def test_few_examples_are_shown_more_often(write, number, epochs):
             "the ending of the name tells no table (csv, tsv, jsonl, json, parquet), so a word with its tag was looked "
             "for in each line; rename it, or give task.format",
         ),
+        (
+            "a.csv",
+            table("text;label", f"{TEXT};2,5", "another;1,0", "more;4"),
+            {},
+            "a.csv: a label such as '2,5' may be a number or two labels; write numbers with a point, or set "
+            "task.kind=multi-label",
+        ),
+        (
+            "a.csv",
+            table("question,choice1,choice2,choice3,answer", "Who?,x,y,z,first", "When?,u,v,w,second"),
+            {},
+            "a.csv: columns 'choice1', 'choice2', 'choice3' look like choices, but 'answer' is not always the",
+        ),
+        (
+            "a.csv",
+            table("text\tlabel", "a\tb"),
+            {},
+            "a.csv: its fields are parted by tabs, not by commas; set task.format",
+        ),
+        ("a.tsv", "word\ttag\nEU\tB-ORG\nis\tO\n", {}, "a.tsv line 1: names of columns, and a word with its tag in"),
+        ("a.xlsx", "PK", {}, "a.xlsx: a spreadsheet is not read; save its table as CSV"),
         ("a.json", '{"data": ', {}, "a.json line 1: not JSON"),
         ("a.json", '{"data": [{}]}', {}, "a.json: not in SQuAD's layout: 'paragraphs' is missing in data[0]"),
     ],

@@ -18,7 +18,7 @@ def check_examples(train: Sequence[Any], dev: Sequence[Any], labels: Sequence[st
     Examples of any kind: the balance is that of the ``label`` or the ``labels`` of each, if the task has classes; what
     is the same in two examples is their content.
     """
-    lines = [show_labels(labels), find_repeats(train, dev), find_few(dev)]
+    lines = [show_labels(labels), find_spellings(labels), find_repeats(train, dev), find_few(dev)]
     if labels and hasattr(train[0], "label"):
         lines.insert(1, find_imbalance([example.label for example in train]))
     elif labels and hasattr(train[0], "labels"):
@@ -32,6 +32,17 @@ def show_labels(labels: Sequence[str]) -> str | None:
         return None
     more = f", ... ({len(labels)} in all)" if len(labels) > _NUM_LABELS else ""
     return f"labels, in the order of the logits: {', '.join(labels[:_NUM_LABELS])}{more}"
+
+
+def find_spellings(labels: Sequence[str]) -> str | None:
+    """Labels that differ in nothing but their case."""
+    spellings: dict[str, list[str]] = {}
+    for label in labels:
+        spellings.setdefault(label.casefold(), []).append(label)
+    found = next((same for same in spellings.values() if len(same) > 1), None)
+    if found is None:
+        return None
+    return f"{', '.join(map(repr, found))} are different labels; if they mean the same, write them alike"
 
 
 def find_imbalance(labels: Sequence[str]) -> str | None:

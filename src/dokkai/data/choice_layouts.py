@@ -8,7 +8,7 @@ from typing import Any
 from dokkai.data.tables import Record, Table
 from dokkai.data.text import read_lines
 from dokkai.errors import UserError
-from dokkai.files import existing_file
+from dokkai.files import existing_file, parse_json
 
 
 def read_dream(path: str | Path) -> Table:
@@ -97,7 +97,7 @@ def read_mctest(path: str | Path) -> Table:
 
 def _parsed(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         raise UserError(f"{where}: not JSON (line {error.lineno}: {error.msg})") from error
 

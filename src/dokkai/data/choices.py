@@ -61,6 +61,8 @@ def parse_question(
 def shown_label(question: ChoiceQuestion, label: int, settings: MultipleChoiceSettings) -> int | str:
     """A choice as the files write it: its number, letter or text."""
     match settings.label_is:
+        case "number-from-1":
+            return label + 1
         case "letter":
             return chr(_A + label)
         case "text":
@@ -93,11 +95,14 @@ def _choices(values: dict[str, object], columns: Sequence[str], where: str) -> t
 
 def _label(text: str, choices: tuple[str, ...], settings: MultipleChoiceSettings, where: str) -> int:
     last = len(choices) - 1
+    number = int(text) if text.isascii() and text.isdigit() else -1
     match settings.label_is:
         case "number":
-            expected, label = f"a number from 0 to {last}", int(text) if text.isascii() and text.isdigit() else -1
+            expected, label = f"a number from 0 to {last}", number
+        case "number-from-1":
+            expected, label = f"a number from 1 to {last + 1}", number - 1
         case "letter":
-            expected, label = f"a letter from A to {chr(_A + last)}", ord(text) - _A if len(text) == 1 else -1
+            expected, label = f"a letter from A to {chr(_A + last)}", ord(text.upper()) - _A if len(text) == 1 else -1
         case "text":
             expected, label = "the text of a choice", choices.index(text) if text in choices else -1
     if not 0 <= label <= last:

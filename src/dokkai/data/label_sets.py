@@ -8,7 +8,8 @@ from dokkai.data.tables import no_column, read_table, text_of
 from dokkai.errors import UserError
 from dokkai.settings import MultiLabelSettings
 
-_FLAGS = {"1": True, "0": False, "true": True, "false": False, "True": True, "False": False}
+FLAGS = {"1": True, "0": False, "1.0": True, "0.0": False, "true": True, "false": False}
+"""What a column of a label may hold, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,9 @@ def _listed(values: dict[str, object], settings: MultiLabelSettings, where: str)
 def _flagged(values: dict[str, object], columns: list[str], labels: list[str], where: str) -> tuple[str, ...]:
     found = []
     for column, label in zip(columns, labels, strict=True):
-        flag = text_of(values, column, where)
-        if flag not in _FLAGS:
+        flag = text_of(values, column, where).strip()
+        if flag.lower() not in FLAGS:
             raise UserError(f"{where}: column '{column}' is '{flag}'; 1 says that the label fits, 0 that it does not")
-        if _FLAGS[flag]:
+        if FLAGS[flag.lower()]:
             found.append(label)
     return tuple(found)

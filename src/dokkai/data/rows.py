@@ -49,8 +49,10 @@ def read_rows(
 
 def _row(record: Record, wanted: dict[str, str], index: int, where: str) -> Row:
     values = {role: text_of(record.values, column, where) for role, column in wanted.items()}
+    if "label" in values:
+        values["label"] = values["label"].strip()  # as a person may leave a space in a cell of a table
     if values.get("label") == "":
-        raise UserError(f"{where}: the label (column '{wanted['label']}') is empty; fill it in or read without labels")
+        raise UserError(f"{where}: the label (column '{wanted['label']}') is empty; fill it in or leave the row out")
     return Row(values["text"], values.get("pair"), values.get("label"), values.get("id", str(index)), record.place)
 
 

@@ -11,7 +11,7 @@ from dokkai.data.arrow import is_data_set
 from dokkai.data.tables import format_of, read_table
 from dokkai.data.text import read_lines
 from dokkai.errors import UserError
-from dokkai.files import write_text
+from dokkai.files import parse_json, write_text
 
 _T = TypeVar("_T")
 _KINDS: dict[type, str] = {list: "a list", str: "a text", int: "a whole number"}
@@ -105,7 +105,7 @@ def _entries_of(path: str | Path, name: str) -> Iterator[tuple[Question, bool]]:
         table = read_table(path, {})
         return _flat_entries((record.place, record.values) for record in table.records)
     try:
-        content = json.loads("\n".join(read_lines(path)))
+        content = parse_json("\n".join(read_lines(path)))
     except json.JSONDecodeError as error:
         raise UserError(f"{name}: not JSON (line {error.lineno}: {error.msg}); a SQuAD file is needed") from error
     if isinstance(content, list):

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -11,11 +13,13 @@ from typing import get_args
 from dokkai.data.arrow import is_data_set, read_data_set, read_parquet
 from dokkai.data.text import COMPRESSED, read_lines
 from dokkai.errors import UserError, did_you_mean
-from dokkai.files import existing_file
+from dokkai.files import existing_file, parse_json
 from dokkai.progress import say
 from dokkai.settings.fields import TableFormat
 
 _FORMATS: tuple[str, ...] = get_args(TableFormat)
+_SPREADSHEETS = (".xlsx", ".xls", ".ods")
+_QUOTED = re.compile('"[^"]*"')
 _NUM_SHOWN, _SHOWN = 20, 30  # column names that an error lists, and characters of each
 _FIELD_LIMIT = 2**31 - 1  # the csv module refuses fields above 128 KiB unless told otherwise
 
@@ -67,6 +71,7 @@ def read_table(
         case None:
             if str(path) != "-":
                 existing_file(Path(path))
+            refuse_spreadsheet(path)
             raise UserError(
                 f"{name}: the ending of the name does not tell the format; give format: {', '.join(_FORMATS)}"
             )
@@ -87,6 +92,12 @@ def read_table(
     if not found.records:
         raise UserError(f"{name}: no rows in it")
     return found
+
+
+def refuse_spreadsheet(path: str | Path) -> None:
+    """UserError if the name is that of one."""
+    if Path(path).suffix.lower() in _SPREADSHEETS:
+        raise UserError(f"{path}: a spreadsheet is not read; save its table as CSV")
 
 
 def _numbered(unit: str, values: Iterator[dict[str, object]]) -> Iterator[Record]:
@@ -116,7 +127,8 @@ def _tsv(lines: Iterator[str]) -> _Lines:
 def _csv(lines: Iterator[str], name: str, has_header: bool) -> _Lines:
     """Rows of fields parted by commas, or by semicolons if the header line has no comma, as Excel writes in Europe."""
     first = next(lines, "")
-    mark = ";" if has_header and ";" in first and "," not in first else ","
+    marks = _QUOTED.sub("", first)
+    mark = ";" if has_header and ";" in marks and "," not in marks else ","
     reader = csv.reader((line + "\n" for line in chain([first], lines)), delimiter=mark, strict=True)
     before = csv.field_size_limit(_FIELD_LIMIT)
     begins = 1
@@ -126,6 +138,10 @@ def _csv(lines: Iterator[str], name: str, has_header: bool) -> _Lines:
                 yield begins, fields
             begins = reader.line_num + 1
     except csv.Error as error:
+        if "new-line" in str(error):
+            raise UserError(
+                f"{name} line {begins}: line ends of old Macs (CR) are not read; save it with LF"
+            ) from error
         raise UserError(f"{name} line {begins}: not CSV ({error}); is a quote left open?") from error
     finally:
         csv.field_size_limit(before)
@@ -140,12 +156,12 @@ def _fields(
     num_short = 0
     for line, fields in rows:
         if names is None:
-            names = fields if has_header else [str(number) for number in range(len(fields))]
-            chosen = wanted.values() or names
+            names = [field.strip() for field in fields] if has_header else [str(n) for n in range(len(fields))]
+            chosen = wanted.values() or [column for column in names if column]
             positions = {column: _position(column, names, has_header, f"{name} line {line}") for column in chosen}
             if has_header:
                 continue
-        has_all = len(fields) > max(positions.values())
+        has_all = len(fields) > max(positions.values(), default=0)
         if skip_short and not has_all:
             num_short += 1
             continue
@@ -213,7 +229,7 @@ def _json_records(path: str | Path, name: str) -> Iterator[Record]:
 
 def _parsed(content: str, where: str) -> object:
     try:
-        value: object = json.loads(content)
+        value: object = parse_json(content)
         return value
     except json.JSONDecodeError as error:
         place = f" at line {error.lineno}" if "\n" in content else ""
@@ -233,13 +249,22 @@ def text_of(values: dict[str, object], column: str, where: str) -> str:
     """The value of a column as text (JSON numbers and truth values as JSON text); UserError if it holds none."""
     if column not in values:
         raise UserError(no_column(where, column, list(values)))
-    value = values[column]
-    if isinstance(value, str):
-        return value
-    if value is None or isinstance(value, list | dict):
-        kind = "null" if value is None else "a list" if isinstance(value, list) else "an object"
-        raise UserError(f"{where}: column '{column}' is {kind}; a text or a number is needed")
-    return json.dumps(value) if isinstance(value, bool | int | float) else str(value)  # a date of a Parquet file
+    match value := values[column]:
+        case str():
+            return value
+        case None:
+            kind = "null"
+        case float() if math.isnan(value):
+            kind = "NaN"  # what pandas writes for a missing value
+        case list():
+            kind = "a list"
+        case dict():
+            kind = "an object"
+        case bool() | int() | float():
+            return json.dumps(value)
+        case _:
+            return str(value)  # a date of a Parquet file
+    raise UserError(f"{where}: column '{column}' is {kind}; a text or a number is needed")
 
 
 def no_column(where: str, column: str, names: Sequence[str]) -> str:

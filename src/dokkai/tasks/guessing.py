@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ from typing import Any
 from dokkai.data.arrow import is_data_set
 from dokkai.data.columns import read_sentences
 from dokkai.data.squad import read_squad
-from dokkai.data.tables import Table, format_of, no_column, read_table
+from dokkai.data.tables import Table, format_of, no_column, read_table, refuse_spreadsheet
 from dokkai.data.text import read_lines
 from dokkai.errors import UserError, did_you_mean
-from dokkai.files import existing_file
+from dokkai.files import existing_file, parse_json
 from dokkai.progress import say_once
 from dokkai.settings import parse_overrides
-from dokkai.tasks.guessing_columns import KINDS, Columns, Guess, guess_from_columns
+from dokkai.tasks.guessing_columns import KINDS, Columns, Guess, guess_from_columns, is_usual_name
 
 _DEV_SHARE = 0.1  # of the examples, held out where there is no other file to measure on
 _BATCH_SIZE = 32
@@ -74,7 +75,7 @@ def _is_squad(path: str | Path) -> bool:
     if format_of(path) != "json":
         return False
     try:
-        content = json.loads("\n".join(read_lines(path)))
+        content = parse_json("\n".join(read_lines(path)))
     except json.JSONDecodeError:
         return False  # JSON lines, or a mistake that the reader of tables names
     return isinstance(content, dict) and "data" in content
@@ -84,11 +85,15 @@ def _holds_a_word_a_line(path: str | Path) -> bool:
     if format_of(path) != "tsv":
         return format_of(path) is None and not is_data_set(path)
     lines = [line for line in islice(read_lines(path), _NUM_LINES) if line.strip()]
-    return bool(lines) and all(_TAG.fullmatch(line.rsplit("\t", 1)[-1].strip()) for line in lines)
+    are_tags = [_TAG.fullmatch(line.rsplit("\t", 1)[-1].strip()) is not None for line in lines]
+    if len(are_tags) > 1 and not are_tags[0] and all(are_tags[1:]):
+        raise UserError(f"{path} line 1: names of columns, and a word with its tag in each line below; remove line 1")
+    return bool(lines) and all(are_tags)
 
 
 def _guess_sentences(path: str | Path, given: Mapping[str, Any]) -> tuple[Guess, int]:
     existing_file(Path(path))
+    refuse_spreadsheet(path)
     try:
         sentences = read_sentences(path, given.get("words"), given.get("tags"))
     except UserError as error:
@@ -103,15 +108,21 @@ def _guess_sentences(path: str | Path, given: Mapping[str, Any]) -> tuple[Guess,
 
 def _guess_from_table(path: str | Path, given: Mapping[str, Any]) -> tuple[Guess, int]:
     columns, header = _read(path, given)
-    found = guess_from_columns(columns, given)
+    try:
+        found = guess_from_columns(columns, given)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     if found is None:
         kind, names = given.get("kind", "kind of task"), ", ".join(map(_short, columns))
+        if len(columns) == 1 and "\t" in next(iter(columns)):
+            raise UserError(f"{path}: its fields are parted by tabs, not by commas; set task.format=tsv")
         raise UserError(
             f"{path}: no {kind} fits its columns ({names}); name them, as in task.text=COLUMN task.label=COLUMN, "
             "or give a recipe"
         )
     if not header:
         found.task["header"] = False
+        found = replace(found, reason=f"the first line is taken as an example and {found.reason}")
     return found, len(next(iter(columns.values())))
 
 
@@ -121,7 +132,7 @@ def _read(path: str | Path, given: Mapping[str, Any]) -> tuple[Columns, bool]:
     columns = _columns(read_table(path, {}, header=given.get("header", True), **more))
     header = given.get("header", True)
     is_text = (given.get("format") or format_of(path)) in ("csv", "tsv")
-    if is_text and "header" not in given and any(_is_value(name, values) for name, values in columns.items()):
+    if is_text and "header" not in given and not _are_names(columns):
         columns, header = _columns(read_table(path, {}, header=False, **more)), False
     for role in ("text", "pair", "label", "id", "context", "question"):
         if given.get(role) is not None and str(given[role]) not in columns:
@@ -132,6 +143,13 @@ def _read(path: str | Path, given: Mapping[str, Any]) -> tuple[Columns, bool]:
 def _columns(table: Table) -> dict[str, list[Any]]:
     names = dict.fromkeys(name for record in table.records for name in record.values)
     return {name: [record.values.get(name) for record in table.records] for name in names}
+
+
+def _are_names(columns: Columns) -> bool:
+    """Whether the first line names the columns: one of its fields does so by all custom, or none looks like a value."""
+    if any(is_usual_name(name) and name not in values for name, values in columns.items()):
+        return True
+    return not any(_is_value(name, values) for name, values in columns.items())
 
 
 def _is_value(name: str, values: Sequence[Any]) -> bool:

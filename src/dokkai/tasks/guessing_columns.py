@@ -1,5 +1,6 @@
 """Guessing a task from the columns of a table: by their names, and by what they hold."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,8 @@ from itertools import combinations
 from typing import Any
 
 from dokkai.data.columns import TAGS, WORDS
+from dokkai.data.label_sets import FLAGS
+from dokkai.errors import UserError
 
 Columns = Mapping[str, Sequence[Any]]
 """The values of each column; None where a record has none."""
@@ -28,8 +31,9 @@ _RIGHT = ("label", "answer", "answerkey", "correct", "gold", "target")
 _CONTEXTS = ("context", "passage", "article", "story", "paragraph", "sent1", "premise", "text")
 _QUESTIONS = ("question", "query", "sent2", "stem")
 _IDS = ("id", "idx", "index", "guid", "uid", "uuid", "key")
+_SIDES = [*{name for pair in _PAIRS for name in pair}, *(f"{name}{n}" for name in _TEXTS for n in "12ab")]
 _SEPARATORS = ("|", ";", ",")
-_FLAGS = {"0", "1", "true", "false"}
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
 _MANY = 20  # more different whole numbers than this are measurements, not classes, if they are not 0, 1, 2, ...
 
 
@@ -42,7 +46,10 @@ class Guess:
 
 
 def guess_from_columns(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
-    """The task that fits the columns, around the settings that are ``given``; None if there is none."""
+    """The task that fits the columns, around the settings that are ``given``; None if there is none.
+
+    UserError for what would be taken for something else: numbers with a decimal comma, choices without a right one.
+    """
     kinds = [given["kind"]] if "kind" in given else list(_LOOKS)
     return next((guess for kind in kinds if (guess := _LOOKS[kind](columns, given))), None)
 
@@ -77,8 +84,15 @@ def _guess_choices(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
     label_is = given.get("label_is") or _label_is([_text(value) for value in columns[label]], options)
     context = given.get("context") or _named(columns, _CONTEXTS, without=[*choices, label])
     question = given.get("question") or _named(columns, _QUESTIONS, without=[*choices, label])
-    if label_is is None or (context is None and question is None):
+    if context is None and question is None:
         return None
+    if label_is is None:
+        if given.get("kind") is None and len(choices) == 2:
+            return None  # two texts and a label may be a pair
+        raise UserError(
+            f"columns {_listed(choices)} look like choices, but '{label}' is not always the number, the letter or the "
+            "text of one; name the columns, as in task.label=COLUMN, or set task.kind"
+        )
     texts = {name: column for name, column in (("context", context), ("question", question)) if column is not None}
     task = {"kind": "multiple-choice", **texts, "choices": choices, "label": label, "label_is": label_is}
     shown = f"column '{choices[0]}' holds lists" if len(choices) == 1 else f"columns {_listed(choices)} hold choices"
@@ -99,11 +113,13 @@ def _choice_columns(columns: Columns) -> list[str]:
 
 
 def _label_is(labels: Sequence[str], options: Sequence[Sequence[str]]) -> str | None:
-    """How the right choice is named: by its number from 0, its letter or its text."""
+    """How the right choice is named: by its number from 0 or 1, its letter or its text."""
     pairs = list(zip(labels, options, strict=True))
     if all(label.isascii() and label.isdigit() and int(label) < len(row) for label, row in pairs):
         return "number"
-    if all(len(label) == 1 and 0 <= ord(label) - ord("A") < len(row) for label, row in pairs):
+    if all(label.isascii() and label.isdigit() and 1 <= int(label) <= len(row) for label, row in pairs):
+        return "number-from-1"
+    if all(len(label) == 1 and 0 <= ord(label.upper()) - ord("A") < len(row) for label, row in pairs):
         return "letter"
     return "text" if all(label in row for label, row in pairs) else None
 
@@ -143,6 +159,12 @@ def _kind_of(values: Sequence[Any], kind: str | None) -> Guess | None:
     labels = [_text(value) for value in values]
     different = set(labels)
     separator = _separator(labels)
+    example = next((label for label in labels if "," in label), None)
+    if kind is None and example is not None and all(map(_DECIMAL_COMMA.fullmatch, labels)):
+        raise UserError(
+            f"a label such as '{example}' may be a number or two labels; write numbers with a point, "
+            "or set task.kind=multi-label"
+        )
     if kind == "multi-label" or (kind is None and separator is not None):
         separator = separator or ","
         return Guess(
@@ -183,6 +205,11 @@ def _has_separator(labels: Sequence[str], mark: str) -> bool:
     return any(mark in label for label in labels) and len(parts - {""}) < len(set(labels))
 
 
+def is_usual_name(name: str) -> bool:
+    """Whether it is a name that people give to columns."""
+    return _plain(name) in {*_TEXTS, *_LABELS, *_MORE_LABELS, *_CHOICES, *_QUESTIONS, *_CONTEXTS, *_IDS, *_SIDES}
+
+
 def _longest(columns: Columns, names: Sequence[str]) -> str | None:
     return max(names, key=lambda name: sum(map(len, columns[name])), default=None)
 
@@ -216,15 +243,19 @@ def _are_lists(values: Sequence[Any]) -> bool:
 
 
 def _are_texts(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, str) for value in values) and any(_number(value) is None for value in values if value)
+    """Strings, of which some are neither numbers nor flags."""
+    are_strings = all(isinstance(value, str) for value in values)
+    return are_strings and not _are_flags(values) and any(_number(value) is None for value in values if value)
 
 
 def _are_flags(values: Sequence[Any]) -> bool:
-    return {_text(value).lower() for value in values} <= _FLAGS
+    return {_text(value).lower() for value in values} <= FLAGS.keys()
 
 
 def _number(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII) else None
+    """Of a text that is one; none without end, as 1e999 is."""
+    number = float(text) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII) else math.inf
+    return number if math.isfinite(number) else None
 
 
 def _text(value: Any) -> str:

@@ -39,7 +39,7 @@ class Regression:
         rows = read_rows(path, s.text, s.pair, s.label, s.id, s.header, s.format, s.ragged, s.skip_short)
         for row in rows:
             if not _is_number(row.label):
-                raise UserError(f"{path} {row.place}: '{row.label}' (column '{s.label}') is no number")
+                raise UserError(f"{path} {row.place}: '{row.label}' (column '{s.label}') is no number; write it as 1.5")
         return rows
 
     def find_labels(self, examples: Sequence[Row], path: str | Path) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from dokkai.data.tables import text_of
 from dokkai.errors import UserError
 from dokkai.progress import say
 from dokkai.settings import TextSettings
@@ -46,10 +47,11 @@ def parse_texts(
 ) -> tuple[str, str | None, str]:
     """Text, second text and id of one record, under the column names of the settings."""
     for column in (settings.text, settings.pair):
-        if column is not None and not isinstance(record.get(column), str):
+        if column is not None and column not in record:
             raise UserError(f"{place}: no text under '{column}'; found: {', '.join(record) or 'nothing'}")
-    name = record.get(settings.id or "id", str(index))
-    return record[settings.text], record[settings.pair] if settings.pair else None, str(name)
+    values, name = dict(record), record.get(settings.id or "id", str(index))
+    pair = text_of(values, settings.pair, place) if settings.pair else None
+    return text_of(values, settings.text, place), pair, str(name)
 
 
 def encode_texts(
