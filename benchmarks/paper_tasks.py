@@ -113,7 +113,10 @@ def measure(name: str, args: argparse.Namespace) -> None:
     train, dev = task.read(args.data / train_path), task.read(args.data / dev_path)
     task = create_task(settings.task, tokenizer, task.find_labels(train, args.data / train_path))
     runs = plain(name, args, lambda: baselines(task, train, dev))
+    facts = {"recipe": recipe, "examples": {"train": args.questions or len(train), "dev": len(dev)}}
+    facts |= {"metric": task.primary_metric, "versions": versions("dokkai", "torch", "scikit-learn")}
     if args.only_baselines:
+        write_result(f"baselines-{name}", f"python benchmarks/paper_tasks.py {name} --only-baselines", runs, **facts)
         return
     learned = fine_tuned(name, args, args.start.name, args.seeds, [])
     runs += fine_tuned(name, args, "random weights", args.random_seeds or args.seeds, ["--random-weights"]) + learned
@@ -134,12 +137,9 @@ def measure(name: str, args: argparse.Namespace) -> None:
         f"task-{name}",
         f"python benchmarks/paper_tasks.py {options}" + "".join(f" --set {word}" for word in args.overrides),
         runs,
-        versions=versions("dokkai", "torch", "scikit-learn"),
-        recipe=recipe,
-        examples={"train": args.questions or len(train), "dev": len(dev)},
         start=args.start.name,
-        metric=metric,
         means=means,
+        **facts,
     )
     print(json.dumps({name: means}, indent=1), flush=True)
 
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, default=ROOT / "models" / "mini-en")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--random-seeds", type=int, help="of the side with random weights, if not as many")
-    parser.add_argument("--only-baselines", action="store_true", help="compute and keep them, and no more")
+    parser.add_argument("--only-baselines", action="store_true", help="and no more -> results/baselines-NAME.json")
     parser.add_argument("--questions", type=int, help="train on so many questions of SQuAD instead of all")
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="a setting on top of the recipe's")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DOKKAI_DATA", ".")))

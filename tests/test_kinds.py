@@ -116,7 +116,7 @@ def test_from_a_file_to_scores(kind, home, tmp_path):
     assert scores == {key: value for key, value in trained.items() if key != "run"}
     predictions = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
     assert len(predictions) >= 8
-    if file.suffix in (".csv", ".tsv", ".jsonl"):  # as tables in training, labels not looked at
+    if file.suffix in (".csv", ".tsv", ".jsonl", ".conll"):  # as in training, labels not looked at
         assert [json.loads(line) for line in works("predict", run, file, "--device", "cpu").splitlines()] == predictions
 
 
