@@ -190,12 +190,13 @@ def tasks(results: list[dict]) -> str:
         sides: dict[str, list[float]] = {}
         for run in result["runs"]:
             sides.setdefault(run["side"], []).append(shown * run["metrics"][result["metric"]])
-        columns = ("majority", "tf-idf", "features", "random weights", result["start"])
+        start = result.get("start", "")  # none where only baselines were computed
+        columns = ("majority", "tf-idf", "features", "random weights", start)
         rate = re.search(r"train\.learning_rate=(\S+)", result["command"])
-        cells = [result["name"].removeprefix("task-"), f"{result['examples']['train']:,}", result["metric"]]
+        cells = [re.sub("^(task|baselines)-", "", result["name"]), f"{result['examples']['train']:,}", result["metric"]]
         cells += [spread(sides.get(side, [])) for side in columns]
         numbers = dict.fromkeys(str(len(sides[side])) for side in columns[3:] if side in sides)
-        rows.append([*cells, result["start"], " and ".join(numbers), rate[1] if rate else "by width"])
+        rows.append([*cells, start, " and ".join(numbers), (rate[1] if rate else "by width") if start else ""])
     return table(head, rows)
 
 
@@ -386,15 +387,16 @@ def reading_answers(result: dict) -> str:
 def render(name: str) -> str:
     """The table called ``FILE:KIND``, ``FILE:curve:RUN`` or ``FILE:layers:MODEL``; kinds are the functions above.
 
-    ``task-*:tasks`` is of all such files. Where there is none yet, that is said in place of the table.
+    ``task-*:tasks`` and ``baselines-*:tasks`` are of all such files. Where there is none yet, that is said in place of the
+    table.
     """
     file, kind, *run = name.split(":")
     found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{file}.json"))}
     if not found:
         return "Not measured yet."
     if kind == "tasks":
-        places = {f"task-{task}": place for place, task in enumerate(TASKS)}
-        return tasks([found[stem] for stem in sorted(found, key=lambda stem: places.get(stem, len(places)))])
+        places = {task: place for place, task in enumerate(TASKS)}
+        return tasks([found[stem] for stem in sorted(found, key=lambda stem: places.get(stem.partition("-")[2], 99))])
     result = found[file]
     runs = result["runs"]
     of_all = {
