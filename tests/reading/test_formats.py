@@ -79,6 +79,11 @@ def test_quotes_of_windows(head):
     assert text_of_html(f"{head}<p>“Zum Löwen” – 5 €</p>".encode("windows-1252"))[0] == "“Zum Löwen” – 5 €"
 
 
+def test_a_byte_that_is_nothing_ends_no_text():
+    assert text_of_html(b"<p>L\xf6we\x81</p><p>n</p>")[0] == "Löwe\ufffd\n\nn"
+    assert text_of_html("<p>Löwe</p>".encode("utf-16"))[0] == "Löwe"
+
+
 @pytest.mark.parametrize("content", [b"", b"   ", b"<!-- -->", b"<html><body></body></html>", b"<script>x</script>"])
 def test_html_without_text(content):
     assert text_of_html(content)[0] == ""

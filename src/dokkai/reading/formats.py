@@ -32,7 +32,8 @@ def text_of_html(data: bytes) -> tuple[str, Marks]:
     """The visible text, and the lines of the file that it stands in. A blank line parts paragraphs."""
     from lxml import etree
 
-    parser = etree.HTMLParser(encoding=_encoding(data), huge_tree=True)
+    data, encoding = _encoded(data)
+    parser = etree.HTMLParser(encoding=encoding, huge_tree=True)
     try:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError:  # only if it is empty: the parser mends what browsers mend
@@ -61,13 +62,18 @@ def text_of_html(data: bytes) -> tuple[str, Marks]:
     return "".join(flow.parts), flow.marks
 
 
-def _encoding(data: bytes) -> str | None:
-    """UTF-8 if it is that, else what the page says (None); what says nothing is Windows-1252, as browsers have it."""
+def _encoded(data: bytes) -> tuple[bytes, str | None]:
+    """The page and how it is encoded: UTF-8, or what it says itself (None).
+
+    One that says nothing, or Latin-1, is Windows-1252, as browsers have it.
+    """
     if _is_utf8(data):
-        return "utf-8"
+        return data, "utf-8"
     said = _CHARSET.search(data[:4096])
     has_mark = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return "windows-1252" if (said[1].lower() if said else b"") in _WINDOWS and not has_mark else None
+    if has_mark or (said[1].lower() if said else b"") not in _WINDOWS:
+        return data, None
+    return data.decode("windows-1252", errors="replace").encode(), "utf-8"
 
 
 def _is_unseen(element: Any) -> bool:
