@@ -387,8 +387,7 @@ def reading_answers(result: dict) -> str:
 def render(name: str) -> str:
     """The table called ``FILE:KIND``, ``FILE:curve:RUN`` or ``FILE:layers:MODEL``; kinds are the functions above.
 
-    ``task-*:tasks`` and ``baselines-*:tasks`` are of all such files. Where there is none yet, that is said in place of the
-    table.
+    ``task-*:tasks`` and ``baselines-*:tasks`` are of all such files. Where there is none yet, that is said instead.
     """
     file, kind, *run = name.split(":")
     found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{file}.json"))}
