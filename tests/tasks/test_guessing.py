@@ -317,6 +317,20 @@ def test_a_recipe_is_made_and_said(write, capsys):
     assert recipe["train"]["epochs"] == 20  # of 12 examples
 
 
+@pytest.mark.parametrize(
+    ("labels", "kind", "reason"),
+    [
+        (["a", "b", None], "classification", "holds 2 different values"),
+        ([["a"], ["b"], None], "multi-label", "holds lists"),
+        ([1.5, 2.25, None], "regression", "holds 2 different numbers"),
+    ],
+)
+def test_missing_labels_say_nothing(write, labels, kind, reason):
+    rows = [{"text": f"text {n}", "label": label} for n, label in enumerate(labels * 3)]
+    found = guess_task(write("a.jsonl", rows), {})[0]
+    assert found.task["kind"] == kind and reason in found.reason
+
+
 @pytest.mark.parametrize("labels", [("1.5", "1e999"), (1.5, 10**400)])
 def test_numbers_without_end(write, labels):
     """They are labels, as any other text."""

@@ -153,7 +153,11 @@ def _guess_texts(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
 
 
 def _kind_of(values: Sequence[Any], kind: str | None) -> Guess | None:
-    """The kind that the values of a label column speak for, unless it is known, with its settings."""
+    """The kind that the values of a label column speak for, unless it is known, with its settings.
+
+    Missing ones say nothing here; whoever reads the file names the line.
+    """
+    values = [value for value in values if value is not None]
     if _are_lists(values):
         return Guess({"kind": "multi-label"}, "holds lists")
     labels = [_text(value) for value in values]
