@@ -87,8 +87,6 @@ def read_json(path: Path, what: str) -> Any:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}; the {what} must be UTF-8 JSON") from error
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: the {what} is not JSON (line {error.lineno}: {error.msg})") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: the {what} is no JSON that can be read ({error})") from error
 
 
 def existing_file(path: Path) -> Path:
