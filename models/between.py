@@ -27,7 +27,8 @@ def mix(a: Path, b: Path, out: Path, share: float, base: Path | None = None) -> 
         raise UserError(f"{out} is there already; give the name of a new directory")
     pipeline = dokkai.load(a)
     heads = tuple(pipeline.model.heads)
-    theirs, before = weights_of(b, heads), weights_of(base or a, heads)
+    theirs = weights_of(b, heads)
+    before = weights_of(base, heads) if base else dict(pipeline.model.named_parameters())
     with torch.no_grad():
         for name, parameter in pipeline.model.named_parameters():
             if name in theirs and name in before:

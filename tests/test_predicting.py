@@ -1,9 +1,11 @@
 """What ``predict`` reads of a table: all its columns, laid out as in training."""
 
+import os
+
 import pytest
 
 from dokkai.errors import UserError
-from dokkai.predicting import _rows
+from dokkai.predicting import _holds_a_word_a_line, _rows
 from dokkai.settings import ClassificationSettings
 from dokkai.tasks.texts import parse_texts
 
@@ -30,6 +32,14 @@ def test_columns_by_number(tmp_path):
 def test_an_ending_that_is_no_text_table_is_believed(tmp_path):
     found = read(tmp_path, "a.json", '[{"text": "x"}, {"text": "y"}]', format="csv")
     assert [place for _, place, _ in found] == ["entry 1", "entry 2"]
+
+
+def test_a_pipe_is_not_looked_into(tmp_path):
+    """What was read to tell what it holds would be lost."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "a.conll").write_text("EU B-ORG\n", encoding="utf-8")
+    found = [_holds_a_word_a_line(str(path)) for path in (tmp_path / "pipe", tmp_path / "a.conll", "-")]
+    assert found == [False, True, False]
 
 
 @pytest.mark.parametrize(("value", "text"), [("5", "5"), (5, "5"), (1.5, "1.5"), (True, "true")])

@@ -57,7 +57,7 @@ def _rows(file: str, settings: Any) -> _Records:
 
 def _holds_a_word_a_line(file: str) -> bool:
     """Whether a file for a tagger is neither JSON nor a table with a column of texts."""
-    if file == "-" or format_of(file) not in (None, "tsv") or is_data_set(file):
+    if format_of(file) not in (None, "tsv") or not Path(file).is_file():  # a pipe can be read only once
         return False
     first = next((line for line in read_lines(file) if line.strip()), "{")
     return not (first.lstrip().startswith("{") or "text" in first.split("\t"))

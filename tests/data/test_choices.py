@@ -50,6 +50,11 @@ def test_what_says_which_is_right(label_is, right, tmp_path):
     assert found.label == 1
 
 
+def test_a_letter_of_which_two_are_made(tmp_path):
+    with pytest.raises(UserError, match=r"'ß', not a letter from A to B"):
+        read(tmp_path / "q.csv", "question,a,b,label\nWho?,x,y,ß\n", choices=["a", "b"], label_is="letter")
+
+
 def test_counted_from_1_there_is_no_0(tmp_path):
     with pytest.raises(
         UserError, match=r"the label \(column 'label'\) is '0', not a number from 1 to 2; see task.label_is"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 
 from dokkai.data.choice_layouts import read_dream, read_mctest, read_race
 from dokkai.data.rows import check_ids
@@ -71,6 +72,11 @@ def shown_label(question: ChoiceQuestion, label: int, settings: MultipleChoiceSe
             return label
 
 
+def place_of_letter(text: str) -> int:
+    """0 for A or a, 1 for B or b; -1 for what is none of one to 26."""
+    return ascii_uppercase.find(text.upper()) if len(text) == 1 else -1
+
+
 def _table(path: str | Path, settings: MultipleChoiceSettings) -> Table:
     s = settings
     if s.layout != "table":
@@ -102,7 +108,7 @@ def _label(text: str, choices: tuple[str, ...], settings: MultipleChoiceSettings
         case "number-from-1":
             expected, label = f"a number from 1 to {last + 1}", number - 1
         case "letter":
-            expected, label = f"a letter from A to {chr(_A + last)}", ord(text.upper()) - _A if len(text) == 1 else -1
+            expected, label = f"a letter from A to {chr(_A + last)}", place_of_letter(text)
         case "text":
             expected, label = "the text of a choice", choices.index(text) if text in choices else -1
     if not 0 <= label <= last:

@@ -78,9 +78,12 @@ def _encoded(data: bytes) -> tuple[bytes, str | None]:
 
 def _is_unseen(element: Any) -> bool:
     """Whether a browser shows neither it nor what is in it."""
-    is_closed = element.tag == "dialog" and "open" not in element.attrib
-    is_hidden = "hidden" in element.attrib or _HIDDEN.search(element.get("style", "")) is not None
-    return element.tag in _UNSEEN or is_closed or is_hidden
+    return (
+        element.tag in _UNSEEN
+        or (element.tag == "dialog" and "open" not in element.attrib)
+        or "hidden" in element.attrib
+        or _HIDDEN.search(element.get("style", "")) is not None
+    )
 
 
 class _Flow:
@@ -125,11 +128,16 @@ def text_of_word(data: bytes, name: str) -> str:
     """
     import docx
 
+    message = f"{name}: not a Word file (.docx), damaged, or with a password; save it anew"
     try:
-        lines = list(_lines_of_word(docx.Document(io.BytesIO(data)).element.body))
-    except Exception as error:  # whatever the libraries trip over, the file is damaged
-        raise UserError(f"{name}: not a Word file (.docx), damaged, or with a password; save it anew") from error
-    return "\n".join(lines)
+        body = docx.Document(io.BytesIO(data)).element.body
+    except MemoryError:
+        raise
+    except Exception as error:  # of this call alone: zipfile, zlib, lxml and python-docx have no error in common
+        raise UserError(message) from error
+    if body is None:
+        raise UserError(message)
+    return "\n".join(_lines_of_word(body))
 
 
 def _lines_of_word(block: Any) -> Iterator[str]:
@@ -198,9 +206,9 @@ def text_of_pdf(data: bytes, name: str) -> tuple[str, None, Marks]:
         pages = [page.extract_text() for page in reader.pages]
     except DependencyError as error:
         raise UserError(f"{name}: an encrypted PDF; `pip install cryptography`, or save a copy without it") from error
-    except UserError:
+    except (UserError, MemoryError):
         raise
-    except Exception as error:  # whatever pypdf trips over, the file is damaged
+    except Exception as error:  # of pypdf's calls alone, which raise whatever they trip over; its name is shown
         raise UserError(f"{name}: a damaged PDF ({type(error).__name__}); fetch or save it again") from error
     if not any(page.strip() for page in pages):
         raise UserError(f"{name}: a PDF without text, perhaps scanned; run text recognition (OCR) on it first")

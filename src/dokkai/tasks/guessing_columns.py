@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from dokkai.data.choices import place_of_letter
 from dokkai.data.columns import TAGS, WORDS
 from dokkai.data.label_sets import FLAGS
 from dokkai.errors import UserError
@@ -32,6 +33,7 @@ _CONTEXTS = ("context", "passage", "article", "story", "paragraph", "sent1", "pr
 _QUESTIONS = ("question", "query", "sent2", "stem")
 _IDS = ("id", "idx", "index", "guid", "uid", "uuid", "key")
 _SIDES = [*{name for pair in _PAIRS for name in pair}, *(f"{name}{n}" for name in _TEXTS for n in "12ab")]
+_USUAL = {*_TEXTS, *_LABELS, *_MORE_LABELS, *_CHOICES, *_QUESTIONS, *_CONTEXTS, *_IDS, *_SIDES}
 _SEPARATORS = ("|", ";", ",")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
 _MANY = 20  # more different whole numbers than this are measurements, not classes, if they are not 0, 1, 2, ...
@@ -119,7 +121,7 @@ def _label_is(labels: Sequence[str], options: Sequence[Sequence[str]]) -> str | 
         return "number"
     if all(label.isascii() and label.isdigit() and 1 <= int(label) <= len(row) for label, row in pairs):
         return "number-from-1"
-    if all(len(label) == 1 and 0 <= ord(label.upper()) - ord("A") < len(row) for label, row in pairs):
+    if all(0 <= place_of_letter(label) < len(row) for label, row in pairs):
         return "letter"
     return "text" if all(label in row for label, row in pairs) else None
 
@@ -211,7 +213,7 @@ def _has_separator(labels: Sequence[str], mark: str) -> bool:
 
 def is_usual_name(name: str) -> bool:
     """Whether it is a name that people give to columns."""
-    return _plain(name) in {*_TEXTS, *_LABELS, *_MORE_LABELS, *_CHOICES, *_QUESTIONS, *_CONTEXTS, *_IDS, *_SIDES}
+    return _plain(name) in _USUAL
 
 
 def _longest(columns: Columns, names: Sequence[str]) -> str | None:
