@@ -13,7 +13,7 @@ import typer
 from dokkai.errors import UserError
 from dokkai.exits import quick_imports, run_app
 from dokkai.printing import print_facts, print_json, print_masks, print_run
-from dokkai.shipped import ENCODER, READER, default_model
+from dokkai.shipped import ENCODER, READER, model_or_default
 
 if TYPE_CHECKING:
     from dokkai.pipeline import Pipeline
@@ -38,7 +38,7 @@ Texts = Annotated[list[str], typer.Argument(metavar="TEXT", help="text files (.g
 
 @app.command(epilog='Example: dokkai ask "Who built it?" notes/ paper.pdf --n-best 3')
 def ask(
-    question: Annotated[str, typer.Argument(help="the question; with --chat the first path")],
+    question: Annotated[str | None, typer.Argument(help="the question; with --chat the first path")] = None,
     paths: Annotated[
         list[str] | None,
         typer.Argument(metavar="PATH...", help="files (.txt .md .html .pdf .docx ...), folders, or - for stdin"),
@@ -57,7 +57,7 @@ def ask(
     with quick_imports():
         from dokkai.reading.verb import answer_from_files
 
-    chosen = model or default_model(READER, "read with; give --model RUN")
+    chosen = model_or_default(model, READER, "read with; give --model RUN")
     answer_from_files(chosen, question, paths or [], n_best, passages, always_answer, chat, device, as_json)
 
 
@@ -73,7 +73,7 @@ def fill_mask(
     with quick_imports():
         from dokkai.pipeline import load
 
-    masks = load(model or default_model(ENCODER, "guess with; give --model RUN"), device).fill_mask(text, top)
+    masks = load(model_or_default(model, ENCODER, "guess with; give --model RUN"), device).fill_mask(text, top)
     print_masks(masks, as_json)
 
 
@@ -188,7 +188,7 @@ def finetune(
     """Fine-tune a model on a task; without a recipe the task is guessed from the examples."""
     from dokkai.training.finetune import finetune as run_finetune
 
-    start = origin or default_model(ENCODER, "start from; give --from RUN")
+    start = model_or_default(origin, ENCODER, "start from; give --from RUN")
     if recipe is not None and "." in recipe.partition("=")[0] and "=" in recipe:  # the first of the settings
         overrides, recipe = [recipe, *(overrides or ())], None
 
@@ -268,7 +268,7 @@ def embed(
     """Turn each line of text into a vector."""
     from dokkai.embedding import embed_lines
 
-    run = run or default_model(ENCODER, "embed with; give RUN")
+    run = model_or_default(run, ENCODER, "embed with; give RUN")
     embed_lines(run, file, _numbers(layers, "--layers"), pooling, out, device, form, max_length)
 
 

@@ -36,6 +36,8 @@ def resolve(name: str | Path, weights: bool = True) -> Path:
     says what was tried: the directory, the cache, the hub.
     """
     path, text = Path(name), str(name)
+    if not text:
+        raise UserError("the name of the model is empty; give a directory or a name")
     if path.is_dir():
         return path
     if text in NAMES and not path.exists():

@@ -24,8 +24,10 @@ def path_of(name: str) -> Path:
     return FOLDER / name
 
 
-def default_model(name: str, words: str) -> str:
-    """The name, if that model is there, for a command that names none; else UserError: ``no model to {words}``."""
+def model_or_default(chosen: str | None, name: str, words: str) -> str:
+    """What was ``chosen``; if None the name of a model that is there, else UserError: ``no model to {words}``."""
+    if chosen is not None:
+        return chosen
     if not is_shipped(name):
         verb = "finetune squad" if name == READER else "pretrain"
         raise UserError(f"no model to {words}, a run of `dokkai {verb} ...`")

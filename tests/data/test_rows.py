@@ -120,6 +120,13 @@ def test_json_list(write):
     assert read_rows(path, id="q") == [Row("a", None, "x", "10", "entry 1"), Row("b", None, "y", "11", "entry 2")]
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_json_list_called_data(write, number):
+    rows = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}][:number]
+    found = read_rows(write("a.json", json.dumps({"schema": {"fields": []}, "data": rows}, indent=1)))
+    assert found == [Row("a", None, "x", "0", "entry 1"), Row("b", None, "y", "1", "entry 2")][:number]
+
+
 def test_compressed(write):
     content = b"text,label\na,b\n"
     rows = [Row("a", None, "b", "0", "line 2")]
@@ -170,6 +177,7 @@ def test_long_fields_and_the_limit_is_put_back(write):
         ),
         ("a.csv", "text,label\n", {}, "a.csv: no rows in it"),
         ("a.json", "[]", {}, "a.json: no rows in it"),
+        ("a.json", '{"data": []}', {}, "a.json: no rows in it"),
         ("a.csv", b"text,label\n\xff,b\n", {}, "not UTF-8 at byte 11"),
         ("a.csv", "text,label\na, \n", {}, "a.csv line 2: the label (column 'label') is empty; fill it in or leave"),
         ("a.csv", b"text,label\ra,b\r", {}, "a.csv line 1: line ends of old Macs (CR) are not read; save it"),

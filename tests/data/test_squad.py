@@ -54,6 +54,12 @@ def test_several_answers_and_no_title(tmp_path):
     assert question.title == ""
 
 
+def test_records_called_data(tmp_path):
+    record = {"question": "Who?", "context": "Ada came.", "answers": {"text": ["Ada"], "answer_start": [0]}}
+    (question,) = read_squad(write(tmp_path, {"version": "x", "data": [record]}))
+    assert (question.question, question.context, question.answers) == ("Who?", "Ada came.", (Answer("Ada", 0),))
+
+
 def test_compressed_with_byte_order_mark(tmp_path):
     path = tmp_path / "file.json.xz"
     path.write_bytes(lzma.compress(json.dumps(squad(entry(start=CONTEXT.index("710")))).encode("utf-8-sig")))

@@ -79,9 +79,8 @@ def _load(text: str) -> "Dataset":
             f"{tried} has no such data set, or only a private one ({_line(error)}); check the name, or set HF_TOKEN"
         ) from error
     except (DatasetsError, ValueError, RuntimeError, FileNotFoundError) as error:
-        raise UserError(
-            f"{text}: the data set cannot be read: {_line(error)} (a name is NAME:CONFIG@REVISION[SPLIT])"
-        ) from error
+        advice = "give the name of a file" if saved.is_dir() else "a name is NAME:CONFIG@REVISION[SPLIT]"
+        raise UserError(f"{text}: the data set cannot be read: {_line(error)} ({advice})") from error
     except network_errors() as error:
         raise UserError(
             f"{tried} cannot be reached for a data set of this name ({_line(error)}); check the name or the connection"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dokkai.data.arrow import is_data_set
-from dokkai.data.tables import format_of, read_table
+from dokkai.data.tables import format_of, read_table, records_called_data
 from dokkai.data.text import read_lines
 from dokkai.errors import UserError
 from dokkai.files import parse_json, write_text
@@ -108,6 +108,9 @@ def _entries_of(path: str | Path, name: str) -> Iterator[tuple[Question, bool]]:
         content = parse_json("\n".join(read_lines(path)))
     except json.JSONDecodeError as error:
         raise UserError(f"{name}: not JSON (line {error.lineno}: {error.msg}); a SQuAD file is needed") from error
+    match records_called_data(content):
+        case [{"context": _}, *_] as records:
+            content = records
     if isinstance(content, list):
         return _flat_entries((f"entry {number}", entry) for number, entry in enumerate(content, start=1))
     return _entries(content)

@@ -217,14 +217,32 @@ def _json_lines(lines: Iterator[str], name: str) -> Iterator[Record]:
 
 
 def _json_records(path: str | Path, name: str) -> Iterator[Record]:
-    """A JSON list, or JSON lines under the name .json (JGLUE), told apart by the first character."""
+    """A JSON list, bare or called "data" (as pandas writes tables), or JSON lines under the name .json (JGLUE)."""
     lines = list(read_lines(path))
     whole = "\n".join(lines)
-    if not whole.lstrip().startswith("["):
-        return _json_lines(iter(lines), name)
-    entries = _parsed(whole, name)
-    assert isinstance(entries, list)
+    if whole.lstrip().startswith("["):
+        entries = _parsed(whole, name)
+        assert isinstance(entries, list)
+    else:
+        entries = _called_data(whole)
+    if not entries:
+        return _json_lines(iter(lines), name) if entries is None else iter(())
     return _numbered("entry", (_object(entry, f"{name} entry {n}") for n, entry in enumerate(entries, start=1)))
+
+
+def _called_data(whole: str) -> list[object] | None:
+    try:
+        return records_called_data(parse_json(whole))
+    except json.JSONDecodeError:
+        return None  # JSON lines, or a mistake that the reader of those names
+
+
+def records_called_data(value: object) -> list[object] | None:
+    """The records of ``{"data": [...]}``; None for anything else, and for the articles of SQuAD, which has that too."""
+    entries = value.get("data") if isinstance(value, dict) else None
+    if not isinstance(entries, list) or any(isinstance(entry, dict) and "paragraphs" in entry for entry in entries):
+        return None
+    return entries
 
 
 def _parsed(content: str, where: str) -> object:

@@ -12,7 +12,7 @@ from dokkai.reading.showing import print_answers, show_answers
 
 def answer_from_files(
     model: str,
-    question: str,
+    question: str | None,
     paths: Sequence[str],
     n_best: int = 1,
     num_passages: int = PASSAGES,
@@ -26,6 +26,9 @@ def answer_from_files(
     Arguments as for ``ask``. JSON is a list, in a conversation one in each line. UserError if a file that was named
     cannot be read, or the model is none for questions.
     """
+    if question is None:
+        what, words = ("read", "--chat FILE") if chat else ("answer", '"Who built it?" FILE')
+        raise UserError(f"nothing to {what}; write for example: dokkai ask {words} (see dokkai ask --help)")
     files = [question, *paths] if chat else paths
     if chat and "-" in files:
         raise UserError("with --chat standard input holds the questions; give the text in a file")

@@ -12,7 +12,7 @@ from typing import Any
 from dokkai.data.arrow import is_data_set
 from dokkai.data.columns import read_sentences
 from dokkai.data.squad import read_squad
-from dokkai.data.tables import Table, format_of, no_column, read_table, refuse_spreadsheet
+from dokkai.data.tables import Table, format_of, no_column, read_table, records_called_data, refuse_spreadsheet
 from dokkai.data.text import read_lines
 from dokkai.errors import UserError, did_you_mean
 from dokkai.files import existing_file, parse_json
@@ -78,7 +78,7 @@ def _is_squad(path: str | Path) -> bool:
         content = parse_json("\n".join(read_lines(path)))
     except json.JSONDecodeError:
         return False  # JSON lines, or a mistake that the reader of tables names
-    return isinstance(content, dict) and "data" in content
+    return isinstance(content, dict) and "data" in content and not records_called_data(content)
 
 
 def _holds_a_word_a_line(path: str | Path) -> bool:

@@ -46,7 +46,7 @@ class StuckWatch:
         may_restart: bool = True,
     ) -> None:
         shares = [count / len(labels) for count in Counter(labels).values()]
-        self._guess = -sum(share * math.log(share) for share in shares)
+        self._guess = sum(share * math.log(1 / share) for share in shares)
         self._predictions, self._may_restart = predictions, may_restart
         self._has_said = False
         self._loss = torch.zeros(())
