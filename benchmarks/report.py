@@ -255,6 +255,14 @@ def features(result: dict) -> str:
     return table(["task", "metric", "weights", "layers", "score"], rows)
 
 
+def evaluations(result: dict) -> str:
+    """A reader after some updates and after all, beside the same shape from random weights; in percent."""
+    keys = ("exact", "f1", "HasAns_f1", "NoAns_f1", "best_f1")
+    rows = [[run["side"], f"{run['step']:,}", *(f"{run[key]:.1f}" for key in keys)] for run in result["runs"]]
+    head = ["weights", "updates", "EM", "F1", "F1, with an answer", "F1, without one", "F1, best threshold"]
+    return table(head, rows)
+
+
 def masks(result: dict) -> str:
     """The loss of masked words, by the length of the text and by how many of its tokens are masked."""
     names = list(dict.fromkeys(run["masks"] for run in result["runs"]))
@@ -401,6 +409,7 @@ def render(name: str) -> str:
     of_all = {
         "agreement": agreement,
         "compare": compare,
+        "evaluations": evaluations,
         "features": features,
         "in_reach": in_reach,
         "memory": memory,
