@@ -57,6 +57,18 @@ def test_mixes():
     assert [list(mix.parameters()) for mix in (concat, total)] == [[], []]
 
 
+def test_layers_are_standardized_one_by_one():
+    """Numbers that grow from layer to layer, as where layers norm only what they read, reach the LSTM alike."""
+    torch.manual_seed(0)
+    mean, deviation = torch.randn(2, 5) * 100, torch.rand(2, 5) * 50 + 1
+    z_BLND = torch.randn(2, 3, 2, 5)
+    for way, expected in (("concat", z_BLND.flatten(-2)), ("sum", z_BLND.sum(-2)), ("weighted", z_BLND.mean(-2))):
+        mix = LayerMix(LayerChoice((1, 2), way), 5)
+        mix.standardize(mean, deviation)
+        torch.testing.assert_close(mix(z_BLND * deviation + mean), expected, rtol=1e-4, atol=1e-4)
+        assert {"mean", "deviation"} <= mix.state_dict().keys(), "the weights are nothing without them"
+
+
 def test_each_sequence_is_read_alone():
     """Batched and padded as one by one, by PyTorch's LSTM without padding."""
     tagger = Tagger(LayerChoice((1, 2), "concat"), 6, 3, lstm_size=5, lstm_layers=2, seed=3).eval()

@@ -8,6 +8,7 @@ from dokkai.errors import UserError
 from dokkai.model.config import shape_config
 from dokkai.model.heads import Model
 from dokkai.pipeline import Pipeline
+from dokkai.training import cached_states
 from dokkai.training.cached_states import cache_states
 
 TEXTS = ["A river.", "The lighthouse stands on a rock in the sea.", "x", "", "Who built it?", "word " * 30]
@@ -46,6 +47,17 @@ def test_one_vector_per_text(pipeline, inputs, tmp_path, pooling):
     states = cache_states(pipeline, inputs, [1, 2], tmp_path, pooling, "float32")
     expected = pipeline.embed(TEXTS, layers=[1, 2], pooling=pooling)
     np.testing.assert_allclose(states.all().reshape(len(TEXTS), -1), expected, atol=1e-6)
+
+
+def test_moments(pipeline, inputs, tmp_path, monkeypatch):
+    """In blocks as at once."""
+    monkeypatch.setattr(cached_states, "_BLOCK", 7)
+    states = cache_states(pipeline, inputs, [0, 2], tmp_path, dtype="float32")
+    everything = states.all().astype(np.float64)
+    mean, deviation = states.moments()
+    assert mean.shape == deviation.shape == (2, everything.shape[2])
+    np.testing.assert_allclose(mean, everything.mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(deviation, everything.std(0), rtol=1e-5)
 
 
 def test_computed_once(pipeline, inputs, tmp_path, capsys, monkeypatch):

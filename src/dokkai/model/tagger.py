@@ -54,8 +54,13 @@ def choose_layers(name: str, num_layers: int) -> LayerChoice:
 class LayerMix(nn.Module):
     """Several layers to one vector per token: side by side, their sum, or a weighted sum whose weights are learned.
 
-    Weights are a softmax, times a learned scale (Peters et al. 2018, "ELMo", equation 1).
+    Weights are a softmax, times a learned scale (Peters et al. 2018, "ELMo", equation 1). Each layer is standardized
+    first, by what ``standardize`` was given: where a layer norms what it reads and not what it writes, as ModernBERT's,
+    numbers grow from layer to layer, to many times what an LSTM can take.
     """
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, choice: LayerChoice, hidden_size: int) -> None:
         super().__init__()
@@ -63,9 +68,17 @@ class LayerMix(nn.Module):
         self.width = hidden_size * (len(choice.layers) if choice.way == "concat" else 1)
         self.weights = nn.Parameter(torch.zeros(len(choice.layers))) if choice.way == "weighted" else None
         self.scale = nn.Parameter(torch.ones(())) if choice.way == "weighted" else None
+        self.register_buffer("mean", torch.zeros(len(choice.layers), hidden_size))
+        self.register_buffer("deviation", torch.ones(len(choice.layers), hidden_size))
+
+    def standardize(self, mean: Tensor, deviation: Tensor) -> None:
+        """Take these, ``(N, D)`` each, off all states and divide them by it; before a training."""
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation)
 
     def forward(self, x_BLND: Tensor) -> Tensor:
         """``(..., N, D)`` to ``(..., width)``."""
+        x_BLND = (x_BLND - self.mean) / self.deviation
         if self.weights is not None and self.scale is not None:
             return self.scale * torch.einsum("...nd,n->...d", x_BLND, self.weights.softmax(0))
         return x_BLND.sum(-2) if self.choice.way == "sum" else x_BLND.flatten(-2)

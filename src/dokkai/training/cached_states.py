@@ -23,6 +23,8 @@ from dokkai.pipeline import POOLINGS, Pipeline
 from dokkai.progress import Progress, say
 from dokkai.tasks.base import ModelInput
 
+_BLOCK = 1 << 14  # tokens that are in memory at a time where all are read
+
 
 class CachedStates:
     """Some layers of many inputs, mapped into memory: what is read comes from the disk when it is needed."""
@@ -51,6 +53,17 @@ class CachedStates:
             states = self[number]
             out[row, : len(states)] = states
         return torch.from_numpy(out)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation over all tokens, ``(N, D)`` each; a deviation of 0 counts as 1."""
+        from sklearn.preprocessing import StandardScaler  # here, because the import takes seconds
+
+        scalers = [StandardScaler() for _ in self._layers]
+        for layer, scaler in zip(self._layers, scalers, strict=True):
+            for first in range(0, len(layer), _BLOCK):
+                scaler.partial_fit(layer[first : first + _BLOCK].astype(np.float64))
+        mean, deviation = (np.stack([getattr(one, name) for one in scalers]) for name in ("mean_", "scale_"))
+        return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
 
     def all(self) -> np.ndarray:
         """Everything at once, ``(T, N, D)``: for pooled states, where an input has one."""

@@ -179,6 +179,7 @@ def _train_tagger(
     width = pipeline.model.config.hidden_size
     seed = settings.train.seed
     model = Tagger(choice, width, len(task.labels), p.lstm_size, p.lstm_layers, p.dropout, seed)
+    model.mix.standardize(*states[0].moments())
     trained = _Trained(model, device, pipeline.precision)
     batches = _CachedBatches(task, sets[0], states[0], settings.train, device)
 
