@@ -31,9 +31,10 @@ def probe(args: argparse.Namespace, task: str, recipe: str, layers: str, is_rand
     cache = args.work / f"features-{task}-{side.replace(' ', '-')}"
     command = [sys.executable, "-m", "dokkai.cli", "probe", recipe, "--from", args.start, "--out", out]
     command += ["--cache", cache, *(["--random-weights"] if is_random else []), f"probe.layers={layers}", *words]
+    is_new = not (out / "run.json").exists()  # else the seconds are those of the rest
     start = time.perf_counter()
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start if is_new else None
     metrics = json.loads((out / "run.json").read_text())["metrics"]
     return {"task": task, "side": side, "layers": layers, "metrics": metrics, "seconds": seconds}
 

@@ -119,7 +119,10 @@ def measure(name: str, args: argparse.Namespace) -> None:
         write_result(f"baselines-{name}", f"python benchmarks/paper_tasks.py {name} --only-baselines", runs, **facts)
         return
     learned = fine_tuned(name, args, args.start.name, args.seeds, [])
-    runs += fine_tuned(name, args, "random weights", args.random_seeds or args.seeds, ["--random-weights"]) + learned
+    num_random = args.seeds if args.random_seeds is None else args.random_seeds
+    if num_random:
+        runs += fine_tuned(name, args, "random weights", num_random, ["--random-weights"])
+    runs += learned
     metric = task.primary_metric
     scores: dict[str, list[float]] = defaultdict(list)
     for run in runs:
@@ -129,7 +132,7 @@ def measure(name: str, args: argparse.Namespace) -> None:
         for side, values in scores.items()
     }
     options = f"{name} --start {args.start.name} --seeds {args.seeds}"
-    if args.random_seeds:
+    if args.random_seeds is not None:
         options += f" --random-seeds {args.random_seeds}"
     if args.questions:
         options += f" --questions {args.questions}"
@@ -149,7 +152,7 @@ def main() -> None:
     parser.add_argument("names", nargs="+", choices=list(TASKS), metavar="NAME", help=", ".join(TASKS))
     parser.add_argument("--start", type=Path, default=ROOT / "models" / "mini-en")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--random-seeds", type=int, help="of the side with random weights, if not as many")
+    parser.add_argument("--random-seeds", type=int, help="of the side with random weights, if not as many; 0: none")
     parser.add_argument("--only-baselines", action="store_true", help="and no more -> results/baselines-NAME.json")
     parser.add_argument("--questions", type=int, help="train on so many questions of SQuAD instead of all")
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="a setting on top of the recipe's")

@@ -263,6 +263,15 @@ def evaluations(result: dict) -> str:
     return table(head, rows)
 
 
+def noise(result: dict) -> str:
+    """What tells texts apart beside what dropout adds."""
+    rows = [
+        [run["task"], f"{run['apart']:.3f}", f"{run['noise']:.3f}", f"{run['apart'] / run['noise']:.2f}"]
+        for run in result["runs"]
+    ]
+    return table(["task", "between texts", "between passes", "ratio"], rows)
+
+
 def masks(result: dict) -> str:
     """The loss of masked words, by the length of the text and by how many of its tokens are masked."""
     names = list(dict.fromkeys(run["masks"] for run in result["runs"]))
@@ -413,6 +422,7 @@ def render(name: str) -> str:
         "features": features,
         "in_reach": in_reach,
         "memory": memory,
+        "noise": noise,
         "prior": prior,
         "questions": questions,
         "race": race,
