@@ -33,17 +33,14 @@ MEASURED = ("cola", "sst-2", "mrpc", "rte", "sts-b", "dream", "mctest")
 def groups_of(name: str, pipeline: Pipeline, data: Path, number: int, seed: int) -> list[list[ModelInput]]:
     """Sequences that are to be told apart: all, or the choices of each question."""
     recipe, _, dev, overrides = TASKS[name]
-    task = create_task(load_settings(recipe, overrides).task, pipeline.tokenizer)
+    settings = load_settings(recipe, overrides).task
+    task = create_task(settings, pipeline.tokenizer)
     examples = task.read(data / dev)
-    task = create_task(
-        load_settings(recipe, overrides).task, pipeline.tokenizer, task.find_labels(examples, data / dev)
-    )
-    chosen = np.random.default_rng(seed).permutation(len(examples))
-    if task.kind == "multiple-choice":
-        return [
-            list(item.choices) for item in task.encode([examples[i] for i in chosen[: number // 4]], training=False)
-        ]
-    return [list(task.encode([examples[i] for i in chosen[:number]], training=False))]
+    task = create_task(settings, pipeline.tokenizer, task.find_labels(examples, data / dev))
+    is_choice = task.kind == "multiple-choice"
+    chosen = np.random.default_rng(seed).permutation(len(examples))[: number // 4 if is_choice else number]
+    features = task.encode([examples[i] for i in chosen], training=False)
+    return [list(item.choices) for item in features] if is_choice else [list(features)]
 
 
 @torch.inference_mode()
@@ -56,7 +53,7 @@ def vectors(model: Model, items: Sequence[ModelInput], pad_id: int) -> torch.Ten
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
-    parser.add_argument("--texts", type=int, default=64, help="of each task")
+    parser.add_argument("--texts", type=int, default=64, help="of each task; a quarter as many questions with choices")
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DOKKAI_DATA", ".")))
     args = parser.parse_args()

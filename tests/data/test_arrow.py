@@ -166,7 +166,8 @@ def test_mistakes_in_a_folder(folder, tmp_path):
             f"{folder}:small[train]",
             "reviews:small[train]: the data set cannot be read: BuilderConfig 'small' not found",
         ),
-        (tmp_path / "empty", f"at {tmp_path}/empty doesn't contain any data files (give the name of a file)"),
+        (tmp_path / "empty", f"empty: the data set cannot be read: The directory at {tmp_path}/empty doesn't contain"),
+        (tmp_path / "empty", "any data files (give the name of a file)"),
     ]:
         with pytest.raises(UserError, match=re.escape(message)) as raised:
             read_rows(name)

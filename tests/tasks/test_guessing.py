@@ -407,11 +407,12 @@ def test_few_examples_are_shown_more_often(write, number, epochs):
         ("a.tsv", "word\ttag\nEU\tB-ORG\nis\tO\n", {}, "a.tsv line 1: names of columns, and a word with its tag in"),
         ("a.xlsx", "PK", {}, "a.xlsx: a spreadsheet is not read; save its table as CSV"),
         ("a.json", '{"data": ', {}, "a.json line 1: not JSON"),
+        ("a.json", '{"data": [{}]}', {}, "a.json: not in SQuAD's layout: 'paragraphs' is missing in data[0]"),
         (
             "a.json",
-            '{"data": [{}, {"paragraphs": 1}]}',
+            '{"data": [{"a": 1}, {"paragraphs": 1}]}',
             {},
-            "'paragraphs' is missing in data[0]",
+            "a.json: not in SQuAD's layout: 'paragraphs' is missing",
         ),
     ],
 )

@@ -78,7 +78,7 @@ def _is_squad(path: str | Path) -> bool:
         content = parse_json("\n".join(read_lines(path)))
     except json.JSONDecodeError:
         return False  # JSON lines, or a mistake that the reader of tables names
-    return isinstance(content, dict) and "data" in content and not records_called_data(content)
+    return isinstance(content, dict) and "data" in content and not any(records_called_data(content) or ())
 
 
 def _holds_a_word_a_line(path: str | Path) -> bool:

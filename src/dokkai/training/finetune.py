@@ -34,8 +34,6 @@ _RATES = ((1024, 2e-5), (768, 5e-5), (512, 1e-4), (0, 3e-4))
 """Learning rates from a hidden size on: the paper's, and below them the larger ones of the small models of 2020."""
 _NARROW, _HEAD_RATE = 512, 10.0
 """Below this hidden size a new layer that judges texts learns so much faster (docs/decisions/0017)."""
-_JUDGES = frozenset(["classification", "multiple_choice"])
-"""The heads that have such a layer: they read one vector of a whole text."""
 _ALL = 1 << 62  # more tokens than any update has
 
 
@@ -127,7 +125,7 @@ def guess(train_path: str | Path, start: str | Path, overrides: Sequence[str]) -
 
 def _with_rates(train: TrainSettings, task: Task, origin: Path) -> TrainSettings:
     """The settings of the training, with those rates that go by the encoder where they are not set."""
-    has_one_rate = train.optimizer == "bert-adam" or not _JUDGES.intersection(task.heads)
+    has_one_rate = train.optimizer == "bert-adam" or "classification" not in task.heads
     usual = {"learning_rate": usual_rate(origin), "head_rate": 1.0 if has_one_rate else usual_head_rate(origin)}
     return train.model_copy(update={name: value for name, value in usual.items() if getattr(train, name) is None})
 
