@@ -16,6 +16,21 @@ from dokkai.model.initialization import initialize
 Batch = dict[str, Tensor]
 
 
+class OutputLayer(nn.Linear):
+    """The last layer of a head. With one output each row is summed by itself, so equal rows give equal numbers.
+
+    The products of a matrix and a vector of some CPU libraries add up a row by its place in the batch: the same text
+    twice then has two values that differ in the eighth digit.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., D)`` to ``(..., Y)``."""
+        if self.out_features > 1:
+            return super().forward(x)
+        out: Tensor = (x * self.weight[0]).sum(-1, keepdim=True) + self.bias
+        return out
+
+
 class MaskedLMHead(nn.Module):
     """Transform, then the word embeddings themselves as the output matrix (release: ``get_masked_lm_output``)."""
 
@@ -52,7 +67,7 @@ class ClassificationHead(nn.Module):
         super().__init__()
         self.pooler = nn.Linear(config.hidden_size, config.hidden_size)
         self.dropout = nn.Dropout(config.head_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, num_labels)
+        self.classifier = OutputLayer(config.hidden_size, num_labels)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         """``(B, L, D)`` to ``(B, Y)``."""
@@ -66,7 +81,7 @@ class TokenClassificationHead(nn.Module):
     def __init__(self, config: ModelConfig, num_labels: int = 2) -> None:
         super().__init__()
         self.dropout = nn.Dropout(config.head_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, num_labels)
+        self.classifier = OutputLayer(config.hidden_size, num_labels)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         """``(B, L, D)`` to ``(B, L, Y)``."""
@@ -81,7 +96,7 @@ class MultipleChoiceHead(nn.Module):
         super().__init__()
         self.pooler = nn.Linear(config.hidden_size, config.hidden_size)
         self.dropout = nn.Dropout(config.head_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.classifier = OutputLayer(config.hidden_size, 1)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         """``(B, L, D)`` to ``(B,)``; with C choices each, ``view(-1, C)`` has a row for each question."""
@@ -115,7 +130,7 @@ class ModernHead(nn.Module):
         self.activation = activation(config)
         self.norm = norm(config)
         self.dropout = nn.Dropout(config.head_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, num_labels)
+        self.classifier = OutputLayer(config.hidden_size, num_labels)
 
     def forward(self, x_BLD: Tensor, attention_mask: Tensor | None) -> Tensor:
         """``(B, L, D)`` to ``(B, Y)`` if pooled, else to ``(B, L, Y)``."""
