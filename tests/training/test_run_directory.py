@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from dokkai.errors import UserError
 from dokkai.reporting.curves import draw_curves
 from dokkai.settings import Settings
+from dokkai.training import run_directory
 from dokkai.training.run_directory import RunDirectory
 
 SETTINGS = {"description": "a test", "train": {"seed": 0, "lengths": [64]}, "task": {"kind": "pretraining"}}
@@ -75,6 +76,26 @@ def test_curves_are_a_picture(stopped):
     picture = imread(path)
     assert min(picture.shape[:2]) > 200
     assert picture[..., :3].std() > 0.02  # something is drawn on it
+
+
+def test_drawing_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
+    """A picture that takes a second is followed by none for twenty; the last one is drawn at the end."""
+    clock, drawn = [1000.0], []
+
+    def draw(path):
+        drawn.append(clock[0])
+        clock[0] += 1.0
+
+    monkeypatch.setattr(run_directory, "draw_curves", draw)
+    monkeypatch.setattr(run_directory.time, "monotonic", lambda: clock[0])
+    run = open_run(tmp_path / "run")
+    with run:
+        run.start_at(0)
+        for step in range(1, 31):
+            run.evaluated(step, {"accuracy": 0.5})
+            clock[0] += 1.0
+        run.finish(metrics={})
+    assert drawn == [1000.0, 1021.0, 1032.0]
 
 
 def test_curves_without_an_evaluation(tmp_path):

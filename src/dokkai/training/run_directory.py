@@ -31,6 +31,7 @@ from dokkai.training.checkpoints import FOLDER
 from dokkai.training.events import EventFile
 
 _RUN = "run.json"
+_PICTURES = 0.05  # of the time of a run goes into drawing its curves, at most
 _HARMLESS = {  # what may be another when a run goes on: the same examples give the same updates, dropout apart
     f"train.{name}"
     for name in ("micro_batch_tokens", "workers", "evaluate_every", "log_every", "save_every", "save_minutes")
@@ -64,6 +65,7 @@ class RunDirectory:
             "metrics": {},
         }
         self._events: EventFile | None = None
+        self._next_picture = 0.0
         self._handle: int | None = None  # holds the lock
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; --out must be a directory")
@@ -126,11 +128,15 @@ class RunDirectory:
             ) from error
 
     def evaluated(self, step: int, metrics: Mapping[str, float], seconds: float = 0.0) -> None:
-        """Write down an evaluation after so many seconds of training, and draw the curves."""
+        """Write down an evaluation after so many seconds of training, and draw the curves, not too often."""
         self.log(step, {f"heldout/{name}": value for name, value in metrics.items()} | {"seconds": round(seconds, 3)})
         self._record["metrics"] = dict(metrics)
         write_json(self.path / _RUN, self._record)
-        draw_curves(self.path)
+        begin = time.monotonic()
+        if begin >= self._next_picture:
+            draw_curves(self.path)
+            end = time.monotonic()
+            self._next_picture = end + (end - begin) / _PICTURES
 
     def note(self, **facts: Any) -> None:
         """Write down what else is to be known of the run."""
