@@ -51,9 +51,10 @@ class PairedModel(nn.Module):
         """Logits of the masked words, or of a batch without masks the scores, ``(B, 1)``."""
         if "masked_positions" in batch:
             return self.model(batch)
-        x_BLD = self.model.encoder(batch["input_ids"], batch["token_type_ids"], batch.get("attention_mask"))
+        inputs = (batch["input_ids"], batch["token_type_ids"], batch.get("attention_mask"))
+        x_B1D = self.model.encoder(*inputs, first=1)
         head: Any = self.model.heads["masked_lm"]
-        return {"classification": self.score(head.norm(head.activation(head.transform(x_BLD[:, 0]))))}
+        return {"classification": self.score(head.norm(head.activation(head.transform(x_B1D[:, 0]))))}
 
 
 class Paired:

@@ -7,7 +7,7 @@ B batch · L sequence length · D hidden size · F feed-forward size · H heads 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -96,6 +96,11 @@ class Sight:
     distance: int | None = None
     """How far a token sees in such a row; None: to the ends of its sequence."""
 
+    def of(self, queries: int, keys: int) -> "Sight":
+        """What the first so many tokens of each sequence see of the first so many; not in a packed row."""
+        mask = None if self.mask is None else self.mask[..., :queries, :keys]
+        return replace(self, mask=mask)
+
 
 class SelfAttention(nn.Module):
     """Attention of every token to every other, in both directions; the three projections are one product."""
@@ -110,16 +115,35 @@ class SelfAttention(nn.Module):
         is_relative = config.position_embedding_type.startswith("relative")
         self.distances = Distances(config) if is_relative else None
 
-    def forward(self, x_D: Tensor, sight: Sight) -> Tensor:
-        """``(B, L, D)``, or packed ``(T, D)``, to the same shape."""
+    def forward(self, x_D: Tensor, sight: Sight, first: int | None = None) -> Tensor:
+        """``(B, L, D)``, or packed ``(T, D)``, to the same shape; of the ``first`` tokens alone ``(B, first, D)``."""
         D = x_D.shape[-1]
+        if first is not None:
+            return self._attend(*self._first_queries(x_D, sight, first), sight.of(first, x_D.shape[1]))
         qkv = self.qkv(x_D).unflatten(-1, (3, self.num_heads, D // self.num_heads))
         if sight.rotation is not None:
-            qkv = torch.cat([rotate(qkv[..., :2, :, :], sight.rotation), qkv[..., 2:, :, :]], dim=-3)
+            qk, v = qkv.flatten(-3, -2).split([2 * self.num_heads, self.num_heads], dim=-2)
+            qkv = torch.cat([rotate(qk, sight.rotation), v], dim=-2).view(qkv.shape)
         if sight.packing is not None:
             q_THK, k_THK, v_THK = qkv.unbind(-3)
             return self._output(sight.packing.attend(q_THK, k_THK, v_THK, sight.distance))
         q_BHLK, k_BHLK, v_BHLK = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        return self._attend(q_BHLK, k_BHLK, v_BHLK, sight)
+
+    def _first_queries(self, x_BLD: Tensor, sight: Sight, first: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of the ``first`` tokens, ``(B, H, first, K)``; keys and values of all, ``(B, H, L, K)``."""
+        D, weight, bias = x_BLD.shape[-1], self.qkv.weight, self.qkv.bias
+        H, K = self.num_heads, D // self.num_heads
+        B, L = x_BLD.shape[:2]
+        q = F_.linear(x_BLD[:, :first], weight[:D], None if bias is None else bias[:D]).view(B, first, H, K)
+        kv = F_.linear(x_BLD, weight[D:], None if bias is None else bias[D:]).view(B, L, 2, H, K)
+        k, v = kv.unbind(2)
+        if sight.rotation is not None:
+            cos, sin = sight.rotation
+            q, k = rotate(q, (cos[:first], sin[:first])), rotate(k, (cos[:L], sin[:L]))
+        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+
+    def _attend(self, q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, sight: Sight) -> Tensor:
         dropout_prob = self.dropout_prob if self.training else 0.0
         mask = sight.mask
         if self.distances is not None:
@@ -146,9 +170,10 @@ class Layer(nn.Module):
         self.output_norm = norm(config)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
-    def forward(self, x_BLD: Tensor, sight: Sight) -> Tensor:
-        """``(B, L, D)``, or packed ``(T, D)``, to the same shape."""
-        x_BLD = self.attention_norm(x_BLD + self.dropout(self.attention(x_BLD, sight)))
+    def forward(self, x_BLD: Tensor, sight: Sight, first: int | None = None) -> Tensor:
+        """``(B, L, D)``, or packed ``(T, D)``, to the same shape; of the ``first`` tokens alone ``(B, first, D)``."""
+        y_BLD = self.attention(x_BLD, sight, first)
+        x_BLD = self.attention_norm(x_BLD[:, :first] + self.dropout(y_BLD))
         y_BLD = self.output(self.activation(self.intermediate(x_BLD)))
         out: Tensor = self.output_norm(x_BLD + self.dropout(y_BLD))
         return out
@@ -172,9 +197,10 @@ class ModernLayer(nn.Module):
         self.dropout = Dropout(config.hidden_dropout_prob)
         self.output = nn.Linear(config.intermediate_size, D, bias=False)
 
-    def forward(self, x_BLD: Tensor, sight: Sight) -> Tensor:
-        """``(B, L, D)``, or packed ``(T, D)``, to the same shape."""
-        x_BLD = x_BLD + self.attention_dropout(self.attention(self.attention_norm(x_BLD), sight))
+    def forward(self, x_BLD: Tensor, sight: Sight, first: int | None = None) -> Tensor:
+        """``(B, L, D)``, or packed ``(T, D)``, to the same shape; of the ``first`` tokens alone ``(B, first, D)``."""
+        y_BLD = self.attention(self.attention_norm(x_BLD), sight, first)
+        x_BLD = x_BLD[:, :first] + self.attention_dropout(y_BLD)
         y_BLF, gate_BLF = self.intermediate(self.output_norm(x_BLD)).chunk(2, dim=-1)
         out: Tensor = x_BLD + self.output(self.dropout(self.activation(y_BLF) * gate_BLF))
         return out
@@ -193,11 +219,25 @@ class Encoder(nn.Module):
         self._has_packed_attention = not config.position_embedding_type.startswith("relative")
         self._is_local = [config.is_modern and n % config.global_attn_every_n_layers > 0 for n in numbers]
 
-    def forward(self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """All arguments ``(B, L)``, the mask 1 for tokens and 0 for padding; returns the last layer ``(B, L, D)``."""
-        for state in self._states(input_ids, token_type_ids, attention_mask):
+    def forward(
+        self,
+        input_ids: Tensor,
+        token_type_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        first: int | None = None,
+        below: tuple[int, Tensor] | None = None,
+    ) -> Tensor:
+        """All arguments ``(B, L)``, the mask 1 for tokens and 0 for padding; returns the last layer ``(B, L, D)``.
+
+        ``first``: of the first so many tokens of every sequence alone, ``(B, first, D)``. What these do not see of the
+        layers below is not computed either, except in a packed batch.
+
+        ``below``: the number of a layer and its output as ``states`` gives it, ``(B, L, D)``, to go on from.
+        """
+        for state in self._states(input_ids, token_type_ids, attention_mask, first, below):
             x, packing = state  # the states before it are let go
-        return x if packing is None else packing.unpack(x)
+        x_BLD = x if packing is None else packing.unpack(x)
+        return x_BLD[:, :first]
 
     def states(
         self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None = None
@@ -210,17 +250,34 @@ class Encoder(nn.Module):
             yield x if packing is None else packing.unpack(x)
 
     def _states(
-        self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None
+        self,
+        input_ids: Tensor,
+        token_type_ids: Tensor,
+        attention_mask: Tensor | None,
+        first: int | None = None,
+        below: tuple[int, Tensor] | None = None,
     ) -> Iterator[tuple[Tensor, Packing | None]]:
-        x = self.embeddings(input_ids, token_type_ids)
+        begin, x = below or (0, self.embeddings(input_ids, token_type_ids))
         packing = self._packing(input_ids, attention_mask)
         if packing is not None:
             x = packing.pack(x)
         far, near = self._sights(input_ids, attention_mask, packing)
-        for layer, is_local in zip(self.layers, self._is_local, strict=True):
+        counts = self._counts(input_ids.shape[1], first if packing is None else None)
+        for layer, is_local, count in list(zip(self.layers, self._is_local, counts, strict=True))[begin:]:
             yield x, packing
-            x = layer(x, near if is_local else far)
-        yield x if self.final_norm is None else self.final_norm(x), packing
+            x = layer(x, near if is_local else far, count)
+        if self.final_norm is not None and begin < len(self.layers):
+            x = self.final_norm(x)
+        yield x, packing
+
+    def _counts(self, length: int, first: int | None) -> list[int | None]:
+        """How many tokens each layer has to give so that the last one gives the ``first``; None: all of them."""
+        count, counts = first, [first]
+        for is_local in reversed(self._is_local[1:]):
+            wider = count + self.config.local_attention // 2 if is_local and count is not None else length
+            count = wider if wider < length else None
+            counts.append(count)
+        return counts[::-1]
 
     def _packing(self, input_ids: Tensor, attention_mask: Tensor | None) -> Packing | None:
         """None where PyTorch's attention over a batch is as good, or the only one."""

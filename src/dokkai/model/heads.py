@@ -3,7 +3,7 @@
 B batch · L sequence length · D hidden size · V vocabulary · Y labels · C choices · M masked positions
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from dokkai.model.encoder import Encoder, activation, norm
 from dokkai.model.initialization import initialize
 
 Batch = dict[str, Tensor]
+Below = Callable[[Tensor, Tensor, Tensor | None], tuple[int, Tensor]]
+"""``input_ids``, ``token_type_ids`` and ``attention_mask`` to the number of a layer and its output ``(B, L, D)``."""
 
 
 class OutputLayer(nn.Linear):
@@ -170,6 +172,13 @@ def create_head(name: str, config: ModelConfig, num_labels: int) -> nn.Module:
     return ModernHead(config, outputs or num_labels, is_pooled)
 
 
+def _reads_first_only(head: nn.Module) -> bool:
+    """Whether of a sequence [CLS] is all that matters: nothing else of the last layer has to be computed."""
+    if isinstance(head, ModernHead):
+        return head.is_pooled and not head.takes_mean
+    return isinstance(head, ClassificationHead | MultipleChoiceHead | NextSentenceHead)
+
+
 class Model(nn.Module):
     """An encoder and the heads named in ``heads``; ``num_labels`` is the width of a head that classifies.
 
@@ -182,6 +191,9 @@ class Model(nn.Module):
         self.num_labels = num_labels
         self.encoder = Encoder(config)
         self.heads = nn.ModuleDict({name: create_head(name, config, num_labels) for name in heads})
+        self._reads_first_only = bool(heads) and all(_reads_first_only(head) for head in self.heads.values())
+        self.read_below: Below | None = None
+        """Where the output of lower layers comes from, if it is not computed."""
         initialize(self, config, seed)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -190,7 +202,9 @@ class Model(nn.Module):
         ``input_ids`` and ``token_type_ids`` ``(B, L)``; ``attention_mask`` ``(B, L)`` if there is padding;
         ``masked_positions`` ``(M,)``, indices into the flattened ``B * L``, for the masked-LM head.
         """
-        x_BLD = self.encoder(batch["input_ids"], batch["token_type_ids"], batch.get("attention_mask"))
+        inputs = (batch["input_ids"], batch["token_type_ids"], batch.get("attention_mask"))
+        below = self.read_below(*inputs) if self.read_below else None
+        x_BLD = self.encoder(*inputs, first=1 if self._reads_first_only else None, below=below)
         if not self.heads:
             return {"states": x_BLD}
         logits = {}

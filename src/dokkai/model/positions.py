@@ -24,9 +24,12 @@ class Distances(nn.Module):
         self.embedding = nn.Embedding(rows, width, _weight=torch.empty(rows, width))
 
     def forward(self, q_BHLK: Tensor, k_BHLK: Tensor, mask_B11L: Tensor | None) -> Tensor:
-        """What is added to the scores after their division by the root of K: ``(B, H, L, L)``; -inf for padding."""
-        place_L = torch.arange(q_BHLK.shape[2], device=q_BHLK.device)
-        e_LLK = self.embedding(place_L[:, None] - place_L + self.most - 1).to(q_BHLK.dtype)
+        """What is added to the scores after their division by the root of K: ``(B, H, L, L)``; -inf for padding.
+
+        The queries may be those of the first tokens alone.
+        """
+        place_L = torch.arange(k_BHLK.shape[2], device=q_BHLK.device)
+        e_LLK = self.embedding(place_L[: q_BHLK.shape[2], None] - place_L + self.most - 1).to(q_BHLK.dtype)
         bias_BHLL = torch.einsum("bhqk,qjk->bhqj", q_BHLK, e_LLK)
         if self.is_met_by_keys:
             bias_BHLL = bias_BHLL + torch.einsum("bhjk,qjk->bhqj", k_BHLK, e_LLK)
@@ -47,9 +50,8 @@ def rotations(places_L: Tensor, head_size: int, theta: float) -> tuple[Tensor, T
 
 
 def rotate(x_LHK: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn pairs (i, i + K / 2) of every head of ``(..., L, H, K)``, or of ``(..., L, 2, H, K)``, by their angles."""
-    shape = (-1, *[1] * (2 if x_LHK.shape[-3] == 2 else 1), x_LHK.shape[-1] // 2)
-    cos, sin = (part.view(shape) for part in rotation)
+    """Turn pairs (i, i + K / 2) of every head of ``(..., L, H, K)`` by the angles of its place."""
+    cos, sin = (part[:, None] for part in rotation)
     first, second = x_LHK.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x_LHK.dtype)
 
