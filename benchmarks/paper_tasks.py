@@ -81,6 +81,7 @@ def fine_tuned(name: str, args: argparse.Namespace, side: str, seeds: int, words
     out = args.work / f"{name}-{args.start.name}{'' if side == args.start.name else '-random-weights'}"
     command = [sys.executable, "-m", "dokkai.cli", "finetune", recipe, "--from", args.start, "--out", out]
     command += ["--train", training_file(train, args), "--dev", args.data / dev, "--seeds", seeds, *words]
+    command += ["--cache", args.cache] if args.cache else []
     start = time.perf_counter()
     subprocess.run(
         [*map(str, command), *overrides, "train.keep=last", *args.overrides], check=True, stdout=subprocess.DEVNULL
@@ -134,6 +135,8 @@ def measure(name: str, args: argparse.Namespace) -> None:
     options = f"{name} --start {args.start.name} --seeds {args.seeds}"
     if args.random_seeds is not None:
         options += f" --random-seeds {args.random_seeds}"
+    if args.cache:
+        options += f" --cache {args.cache}"
     if args.questions:
         options += f" --questions {args.questions}"
     write_result(
@@ -154,6 +157,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--random-seeds", type=int, help="of the side with random weights, if not as many; 0: none")
     parser.add_argument("--only-baselines", action="store_true", help="and no more -> results/baselines-NAME.json")
+    parser.add_argument("--cache", type=Path, help="keep what frozen layers give in this folder (train.frozen_layers)")
     parser.add_argument("--questions", type=int, help="train on so many questions of SQuAD instead of all")
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="a setting on top of the recipe's")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DOKKAI_DATA", ".")))

@@ -149,6 +149,37 @@ def compare(result: dict, value: str = "", unit: str = "") -> str:
     return table(["", f"median {unit}", f"{own} is × this", "repetitions"], rows)
 
 
+def first_token(result: dict) -> str:
+    """A head that reads [CLS], with and without the tokens that it does not see."""
+    rows = []
+    for model, what in dict.fromkeys((run["model"], run["what"]) for run in result["runs"]):
+        rates: dict[str, list[float]] = {}
+        for run in result["runs"]:
+            if (run["model"], run["what"]) == (model, what):
+                rates.setdefault(run["side"], []).append(run["tokens_per_second"])
+        seen, every = (statistics.median(values) for values in rates.values())
+        ratios = [one / other for one, other in zip(*rates.values(), strict=True)]
+        cells = [f"{seen:,.0f}", f"{every:,.0f}", f"{seen / every:.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}"]
+        rows.append([model, what, *cells])
+    return table(["model", "", "what [CLS] sees, tokens/s", "every token", "ratio", "of single repetitions"], rows)
+
+
+def frozen_layers(result: dict) -> str:
+    """A fine-tuning with frozen layers, with and without what they give on disk."""
+    rows = [
+        [
+            run["side"],
+            str(run["seed"]),
+            f"{run['seconds']:,.0f}",
+            f"{run['training_seconds']:,.0f}",
+            f"{run['tokens'] / run['training_seconds']:,.0f}",
+            f"{100 * run['metrics']['f1_binary']:.1f}",
+        ]
+        for run in result["runs"]
+    ]
+    return table(["", "seed", "seconds", "of them training", "tokens/s in training", "F1"], rows)
+
+
 def questions(result: dict) -> str:
     """Fine-tuning beside the peer's."""
     return compare(result, "questions_per_second", "questions/s")
@@ -420,6 +451,8 @@ def render(name: str) -> str:
         "compare": compare,
         "evaluations": evaluations,
         "features": features,
+        "first_token": first_token,
+        "frozen_layers": frozen_layers,
         "in_reach": in_reach,
         "memory": memory,
         "noise": noise,

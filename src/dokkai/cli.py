@@ -182,6 +182,9 @@ def finetune(
     limit: Annotated[int | None, typer.Option(min=1, help="train on the first so many examples only")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="train so many, each with a seed; keep the best")] = None,
     grid: Annotated[bool, typer.Option("--grid", help="train every point of the recipe's grid; keep the best")] = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="folder for what frozen layers give (train.frozen_layers), computed once")
+    ] = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
@@ -194,7 +197,7 @@ def finetune(
 
     def run(more: list[str], directory: Path) -> "Pipeline":
         words = [*(overrides or ()), *more]
-        return run_finetune(recipe, start, train, directory, dev, words, random_weights, limit, device)
+        return run_finetune(recipe, start, train, directory, dev, words, random_weights, limit, device, cache)
 
     if seeds is None and not grid:
         run([], out)

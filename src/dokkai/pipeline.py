@@ -210,14 +210,15 @@ class Pipeline:
         num_states = self.model.config.num_hidden_layers + 1
         if not layers or any(not -num_states <= layer < num_states for layer in layers):
             raise UserError(f"layers go from {-num_states} to {num_states - 1}, not {list(layers)}")
+        places = [layer % num_states for layer in layers]  # what is above the highest is not computed
         self.model.eval()
         for indices, length in _batches([len(item.input_ids) for item in items], self.device):
             most = min(length, self.model.config.max_position_embeddings)
             batch = pad([items[i] for i in indices], most, self.tokenizer.pad_id)
             with torch.inference_mode(), autocast(self.device, self.precision):
                 moved = {name: part.to(self.device) for name, part in batch.items()}
-                states = list(self.model.encoder.states(**moved))
-            x_BLD = torch.cat([states[layer].float() for layer in layers], dim=-1).cpu().numpy()
+                states = dict(zip(range(max(places) + 1), self.model.encoder.states(**moved), strict=False))
+            x_BLD = torch.cat([states[place].float() for place in places], dim=-1).cpu().numpy()
             for row, index in enumerate(indices):
                 yield index, x_BLD[row, : len(items[index].input_ids)]
 

@@ -1,5 +1,7 @@
 """States on disk: the same numbers, computed once, added to, whole or not there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -76,9 +78,11 @@ def test_computed_once(pipeline, inputs, tmp_path, capsys, monkeypatch):
 
 
 def test_what_they_depend_on(pipeline, inputs, tokenizer, tmp_path):
-    """Other tokens, weights, pooling or numbers on disk are another folder; the same ones in another object are not."""
+    """Other tokens, weights, pooling or numbers on disk are another folder; the same ones in another object, with
+    other dropout, are not."""
     config = pipeline.model.config
-    same = Pipeline(Model(config, ("span",), seed=4), tokenizer, None, torch.device("cpu"))
+    dropping = replace(config, hidden_dropout_prob=0.4, classifier_dropout=0.2, attention_probs_dropout_prob=0.3)
+    same = Pipeline(Model(dropping, ("span",), seed=4), tokenizer, None, torch.device("cpu"))
     same.model.encoder.load_state_dict(pipeline.model.encoder.state_dict())
     other = Pipeline(Model(config, seed=5), tokenizer, None, torch.device("cpu"))
     cache_states(pipeline, inputs, [2], tmp_path)

@@ -75,6 +75,18 @@ def test_frozen_layers_have_no_gradient_and_no_memory_in_the_optimizer():
         assert held == {parameter for parameter in model.parameters() if parameter.requires_grad}
 
 
+def test_frozen_layers_drop_nothing():
+    """They give the same in every pass of a training, those above do not; a saved model still has its dropout."""
+    config = shape_config("L3-H64", vocab_size=50, max_position_embeddings=16)
+    assert config.hidden_dropout_prob == config.attention_probs_dropout_prob == 0.1
+    model = Model(config).train()
+    freeze(model, 2)
+    ids = torch.arange(8).reshape(1, 8)
+    one, other = (list(model.encoder.states(ids, torch.zeros_like(ids))) for _ in range(2))
+    assert [torch.equal(a, b) for a, b in zip(one, other, strict=True)] == [True, True, True, False]
+    assert model.config == config
+
+
 def test_mistakes(home, tmp_path):
     line = fails(*finetune(home, tmp_path / "run", "train.frozen_layers=3"))
     assert line == "train.frozen_layers is 3, but the model has 2 layers; lower it"

@@ -105,9 +105,15 @@ class Task(Protocol):
         ...
 
 
+def rows(feature: Any) -> tuple[ModelInput, ...]:
+    """The sequences that a feature fills rows of a batch with: the choices of a question, both texts; else itself."""
+    found: tuple[ModelInput, ...] = getattr(feature, "rows", (feature,))
+    return found
+
+
 def num_rows(features: Sequence[Any]) -> np.ndarray:
-    """How many rows of a batch each feature fills, ``(n,)``: the choices of a question, else one."""
-    return np.array([getattr(item, "num_rows", 1) for item in features], dtype=np.int64)
+    """How many rows of a batch each feature fills, ``(n,)``."""
+    return np.array([len(rows(item)) for item in features], dtype=np.int64)
 
 
 def pad(features: Sequence[ModelInput], length: int, pad_id: int) -> Batch:

@@ -44,9 +44,9 @@ class ChoiceFeatures:
         return max((choice.token_type_ids for choice in self.choices), key=len)
 
     @property
-    def num_rows(self) -> int:
-        """How many rows of a batch the question fills."""
-        return len(self.choices)
+    def rows(self) -> tuple[Encoding, ...]:
+        """What fills the rows of a batch."""
+        return self.choices
 
 
 class MultipleChoice:
@@ -103,11 +103,11 @@ class MultipleChoice:
     def collate(self, features: Sequence[ChoiceFeatures], length: int) -> Batch:
         """``(N, length)``, with ``labels`` ``(B,)`` and ``choice_rows`` ``(B, C)``: rows of choices, -1 for none."""
         batch = pad([choice for item in features for choice in item.choices], length, self._tokenizer.pad_id)
-        rows_BC = np.full((len(features), max(item.num_rows for item in features)), -1, dtype=np.int64)
+        rows_BC = np.full((len(features), max(len(item.choices) for item in features)), -1, dtype=np.int64)
         start = 0
         for number, item in enumerate(features):
-            rows_BC[number, : item.num_rows] = np.arange(start, start + item.num_rows)
-            start += item.num_rows
+            rows_BC[number, : len(item.choices)] = np.arange(start, start + len(item.choices))
+            start += len(item.choices)
         batch["choice_rows"] = torch.from_numpy(rows_BC)
         batch["labels"] = torch.tensor([item.label for item in features])
         return batch
@@ -126,7 +126,7 @@ class MultipleChoice:
     ) -> list[list[float]]:
         """Probabilities of its choices, per question, under the temperature of the settings."""
         probabilities = (_by_question(logits, batch) / self.settings.temperature).softmax(-1).tolist()
-        return [row[: item.num_rows] for row, item in zip(probabilities, features, strict=True)]
+        return [row[: len(item.choices)] for row, item in zip(probabilities, features, strict=True)]
 
     def merge(
         self,

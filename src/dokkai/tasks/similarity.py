@@ -47,9 +47,9 @@ class PairFeatures:
         return [0] * len(self.input_ids)
 
     @property
-    def num_rows(self) -> int:
-        """Of a batch."""
-        return 2
+    def rows(self) -> tuple[Encoding, Encoding]:
+        """What fills the rows of a batch."""
+        return self.first, self.second
 
 
 class Similarity:

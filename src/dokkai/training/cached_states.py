@@ -23,6 +23,13 @@ from dokkai.pipeline import POOLINGS, Pipeline
 from dokkai.progress import Progress, say
 from dokkai.tasks.base import ModelInput
 
+_TRAINING = {  # of the configuration: the states of a finished encoder do not depend on it
+    "attention_probs_dropout_prob",
+    "classifier_dropout",
+    "classifier_pooling",
+    "hidden_dropout_prob",
+    "initializer_range",
+}
 _BLOCK = 1 << 14  # tokens that are in memory at a time where all are read
 
 
@@ -131,7 +138,8 @@ def _file(place: Path, layer: int) -> Path:
 
 def _key(pipeline: Pipeline, inputs: Sequence[ModelInput], pooling: str, dtype: str) -> str:
     digest = hashlib.blake2b(digest_size=8)
-    config = asdict(pipeline.model.config) | {"precision": pipeline.precision, "pooling": pooling, "dtype": dtype}
+    config = {name: value for name, value in asdict(pipeline.model.config).items() if name not in _TRAINING}
+    config |= {"precision": pipeline.precision, "pooling": pooling, "dtype": dtype}
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     for name, tensor in pipeline.model.encoder.state_dict().items():
         digest.update(name.encode())

@@ -26,6 +26,7 @@ from dokkai.tasks.guessing import guess_recipe
 from dokkai.tokenization import load_tokenizer
 from dokkai.training.dev_set import DevSet
 from dokkai.training.freezing import freeze
+from dokkai.training.frozen_states import check_cache, keep_frozen_states
 from dokkai.training.loop import train
 from dokkai.training.run_directory import RunDirectory
 from dokkai.training.stuck import Stuck, StuckWatch
@@ -47,6 +48,7 @@ def finetune(
     random_weights: bool = False,
     limit: int | None = None,
     device: str | None = None,
+    cache: str | Path | None = None,
 ) -> Pipeline:
     """Train a task on a file of examples, starting from the model ``start`` (as for ``load``).
 
@@ -55,9 +57,14 @@ def finetune(
     ``random_weights`` keeps shape and vocabulary of ``start`` but forgets what it learned: the baseline that shows
     what pre-training is worth. ``limit`` takes the first examples only. Without ``dev_path`` the settings may hold out
     a share of the examples in its place (``train.dev_share``). The same call continues a stopped run.
+
+    ``cache`` is a folder for what frozen layers (``train.frozen_layers``) make of all examples: it is computed once,
+    for every epoch and every later run from the same weights.
     """
     settings = load_settings(guess(train_path, start, overrides) if recipe is None else recipe, overrides)
     settings.refuse_probe()
+    if cache is not None:
+        check_cache(settings.train)
     if isinstance(settings.task, PretrainingSettings):
         raise UserError(f"recipe '{recipe}' is for pre-training; use `dokkai pretrain`")
     for name in ("shape", "model_type"):
@@ -91,14 +98,19 @@ def finetune(
     if run.is_finished:
         say(f"{out}: this run is finished already")
         return load(out, device)
-    batches = FeatureBatches(task, task.encode(examples, training=True), settings.train, chosen)
+    features, dev_features = task.encode(examples, training=True), task.encode(dev, training=False) if dev else []
+    batches = FeatureBatches(task, features, settings.train, chosen)
     say(f"from {Path(start)}: " + ("random weights" if random_weights else str(report) or "all weights"))
     length = f"{batches.steps:,} steps" if batches.steps else f"for {settings.train.budget}"
     for line in check_examples(examples, dev, () if task.problem_type == "regression" else task.labels):
         say_once(line)
     say(f"fine-tuning on {len(examples):,} examples ({batches.num_features:,} sequences), {length}")
+    below = None
+    if cache is not None and settings.train.frozen_layers is not None:
+        below = keep_frozen_states(pipeline, settings.train.frozen_layers, (features, dev_features), Path(cache))
     with run:
-        dev_set = DevSet(pipeline, dev, task.encode(dev, training=False)) if dev else None
+        model.read_below = below
+        dev_set = DevSet(pipeline, dev, dev_features) if dev else None
         before = _before(dev_set.evaluate) if dev_set and not task.heads else {}
         run.take()
         while True:
@@ -111,7 +123,9 @@ def finetune(
                 say(f"{found}; beginning anew with train.learning_rate={_rate(settings.train, run):g} ({which})")
                 pipeline.model, _ = _create_model(origin, task, settings, random_weights)
                 pipeline.model.to(chosen)
+                pipeline.model.read_below = below
         facts = dev_set.close(run.path, settings.train) if dev_set else {}
+        pipeline.model.read_below = None
         metrics |= before | facts.pop("metrics", {})
         source = str(dev_path or f"{len(dev):,} examples held out of {train_path}")
         run.finish(dev_set.outcomes(source) if dev_set else None, metrics=metrics, **facts)
