@@ -1,6 +1,8 @@
 """Runs in processes of their own that are killed at a chosen moment, and runs in this one that end as if they were."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,3 +69,11 @@ def killed_at_call(number, place, name, command):
         patch.setattr(place, name, counted)
         with pytest.raises(Killed):
             command()
+
+
+def unfinish(run, step):
+    """Leave a finished run as a kill would have left it before its checkpoint at ``step``, the last one."""
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    (run / "run.json").write_text(json.dumps(record | {"state": "running"}), encoding="utf-8")
+    shutil.rmtree(run / "checkpoints" / f"step-{step:08}")
+    (run / "model.safetensors").unlink()

@@ -59,7 +59,7 @@ def test_the_first_tokens_are_what_they_are_among_all(kind, first, is_full):
         ("distances", [16, 1]),
     ],
 )
-def test_layers_give_no_more_than_the_next_one_sees(kind, tokens, monkeypatch):
+def test_layers_give_no_more_than_the_next_one_sees(kind, tokens):
     """Three places away is as far as a near layer sees: of 16 tokens the last one needs 4, the one before it 7."""
     model = draw_wide(Model(ModelConfig(**KINDS[kind]), ("classification",)), 1).eval()
     given = []
@@ -110,7 +110,33 @@ def test_a_packed_batch_is_computed_whole(monkeypatch):
     model = draw_wide(Model(ModelConfig(**(MODERN | {"attention_probs_dropout_prob": 0.0}))), 1).double().eval()
     batch = padded_batch(1)
     inputs = [batch[name] for name in ("input_ids", "token_type_ids", "attention_mask")]
-    wanted = model.encoder(*inputs)[:, :1]
+    wanted, below = model.encoder(*inputs)[:, :1], list(model.encoder.states(*inputs))[1]
     monkeypatch.setattr(encoder, "can_pack", lambda device, dropout_prob, is_full: True)
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", attend_one_by_one)
     torch.testing.assert_close(model.encoder(*inputs, first=1), wanted)
+    torch.testing.assert_close(model.encoder(*inputs, first=1, below=(1, below)), wanted)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_compiles_to_one_graph(kind):
+    model = draw_wide(Model(ModelConfig(**KINDS[kind]), ("classification",)), 1).eval()
+    batch = padded_batch(1)
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend="eager", dynamic=False, fullgraph=True)
+    torch.testing.assert_close(compiled(batch), model(batch))
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
+@pytest.mark.parametrize("first", [None, 1])
+def test_from_a_lower_layer_on(number, first):
+    """In the precision of a training too: what is kept in float32 gives what the whole model gives."""
+    model = draw_wide(Model(ModelConfig(**KINDS["modern, whole near whole"])), 1).eval()
+    batch = padded_batch(1)
+    inputs = [batch[name] for name in ("input_ids", "token_type_ids", "attention_mask")]
+    seen = batch["attention_mask"][:, :first].bool()
+    for is_half in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_half):
+            wanted = model.encoder(*inputs, first=first)
+            below = list(model.encoder.states(*inputs))[number].float() * batch["attention_mask"][:, :, None]
+            found = model.encoder(*inputs, first=first, below=(number, below))
+        torch.testing.assert_close(found[seen].float(), wanted[seen].float())

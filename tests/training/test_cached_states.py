@@ -1,5 +1,11 @@
 """States on disk: the same numbers, computed once, added to, whole or not there."""
 
+import fcntl
+import os
+import resource
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -110,6 +116,55 @@ def test_a_failure_leaves_nothing(pipeline, inputs, tmp_path, monkeypatch):
     assert files(tmp_path) == {}
 
 
+def test_a_full_disk_is_one_line_and_leaves_nothing(pipeline, inputs, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+        with pytest.raises(
+            UserError, match=r"cannot write .*layer-02\.npy: File too large; what was there before is untouched"
+        ):
+            cache_states(pipeline, inputs, [2], tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert files(tmp_path) == {}
+
+
+def test_what_a_killed_process_left_is_removed(pipeline, inputs, tmp_path):
+    cache_states(pipeline, inputs, [1], tmp_path)
+    (folder,) = tmp_path.iterdir()
+    (folder / ".layer-02.npy.123456.tmp").write_bytes(b"half of it")
+    cache_states(pipeline, inputs, [2], tmp_path)
+    assert sorted(files(tmp_path)) == ["layer-01.npy", "layer-02.npy"]
+
+
+def test_one_process_computes_and_the_others_wait(pipeline, inputs, tmp_path, monkeypatch):
+    """While another process is at the folder nothing is computed; what it has made by then is taken."""
+    wanted = cache_states(pipeline, inputs, [2], tmp_path / "other")
+    (made,) = (tmp_path / "other").rglob("*.npy")
+    place = tmp_path / "states" / made.parent.name
+    place.mkdir(parents=True)
+    said, waits = [], threading.Event()
+
+    def say(line):
+        said.append(line)
+        waits.set()
+
+    monkeypatch.setattr(cached_states, "say", say)
+    monkeypatch.setattr(Pipeline, "states", None)  # nothing is computed any more
+    lock = os.open(place, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with ThreadPoolExecutor() as pool:
+        found = pool.submit(cache_states, pipeline, inputs, [2], tmp_path / "states")
+        assert waits.wait(60)
+        shutil.copy(made, place / made.name)
+        os.close(lock)
+        np.testing.assert_array_equal(found.result()[1], wanted[1])
+    assert said == [
+        f"another process computes the features in {place}; waiting for it",
+        f"features of {len(inputs)} inputs come from {place}",
+    ]
+
+
 def test_mistakes(pipeline, inputs, tmp_path):
     with torch.no_grad():
         pipeline.model.encoder.layers[1].output_norm.bias[3] = 1.5e5
@@ -120,6 +175,15 @@ def test_mistakes(pipeline, inputs, tmp_path):
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"damaged \(.*\); delete this folder and start again"):
         cache_states(pipeline, inputs, [2], tmp_path, dtype="float32")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write .*: Not a directory; choose another folder"):
+        cache_states(pipeline, inputs, [2], tmp_path / "file")
     np.save(file, np.zeros((3, 64), dtype=np.float32))
     with pytest.raises(UserError, match=r"layer-02.npy: not of these inputs; delete this file and start again"):
+        cache_states(pipeline, inputs, [2], tmp_path, dtype="float32")
+    with torch.no_grad():
+        pipeline.model.encoder.layers[1].output_norm.bias[3] = float("nan")
+    with pytest.raises(
+        UserError, match="the encoder gives features that are no numbers; its weights are damaged, take another one"
+    ):
         cache_states(pipeline, inputs, [2], tmp_path, dtype="float32")

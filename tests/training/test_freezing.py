@@ -1,8 +1,5 @@
 """Layers that stay as they are."""
 
-import json
-import shutil
-
 import pytest
 import torch
 
@@ -13,6 +10,7 @@ from dokkai.model.heads import Model
 from dokkai.settings import TrainSettings
 from dokkai.training.freezing import freeze
 from dokkai.training.optimizer import create_optimizers
+from killing import unfinish
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +50,7 @@ def test_a_stopped_run_goes_on(home, tmp_path):
     words = finetune(home, tmp_path / "run", "train.frozen_layers=1", "train.average=0.1")
     works(*words)
     whole = (tmp_path / "run" / "model.safetensors").read_bytes()
-    record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
-    (tmp_path / "run" / "run.json").write_text(json.dumps(record | {"state": "running"}), encoding="utf-8")
-    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000004")
-    (tmp_path / "run" / "model.safetensors").unlink()
+    unfinish(tmp_path / "run", 4)
     works(*words)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == whole
 

@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from command_line import EXAMPLES, dokkai, fails, make_home, works
+from dokkai import load
 from dokkai.model.checkpoint import load_tensors
-from dokkai.model.encoder import Encoder
+from dokkai.model.encoder import Embeddings
+from dokkai.training.finetune import finetune as run_finetune
 from dokkai.training.frozen_states import FrozenStates
+from killing import unfinish
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +41,18 @@ def test_a_run_is_the_same_and_computes_once(home, tmp_path, monkeypatch):
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "states").rglob("*.npy")}
     assert len(files) == 2
 
-    def nothing(self, *args):
-        raise AssertionError("the lower layers were computed")
-
-    monkeypatch.setattr(Encoder, "states", nothing)
+    monkeypatch.setattr(Embeddings, "forward", None)  # from here on no layer below is computed
     done = dokkai(*finetune(home, tmp_path / "other", *settings[:2], "--cache", tmp_path / "states"))
     assert done.code == 0 and done.err.count(f"inputs come from {tmp_path / 'states'}") == 2
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "states").rglob("*.npy")} == files
+
+
+def test_in_the_end_the_model_reads_for_itself(home, tmp_path):
+    """What comes back predicts for texts that were in no file, as the saved model does."""
+    rows, settings = EXAMPLES / "topics-train.csv", ["task.max_length=32", "train.steps=2", "train.frozen_layers=1"]
+    made = run_finetune("my-classes", home / "encoder", rows, tmp_path / "run", None, settings, cache=tmp_path / "kept")
+    text = [made.task.parse({"text": "A sentence that stands nowhere else."}, 0)]
+    assert made.predict(text) == load(tmp_path / "run").predict(text)
 
 
 def test_seeds_share_it(home, tmp_path):
@@ -60,10 +68,7 @@ def test_a_stopped_run_goes_on_with_it(home, tmp_path):
     words += ["--cache", tmp_path / "states"]
     works(*words)
     whole = (tmp_path / "run" / "model.safetensors").read_bytes()
-    record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
-    (tmp_path / "run" / "run.json").write_text(json.dumps(record | {"state": "running"}), encoding="utf-8")
-    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000008")
-    (tmp_path / "run" / "model.safetensors").unlink()
+    unfinish(tmp_path / "run", 8)
     shutil.rmtree(tmp_path / "states")  # gone with a disk, say
     works(*words)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == whole

@@ -1,7 +1,6 @@
 """Probing: labels of texts beside scikit-learn by hand, tags of words by the loop, what stays, mistakes."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import dokkai as package
 from command_line import EXAMPLES, dokkai, fails, make_home, tree, works
 from dokkai.data.rows import read_rows
 from dokkai.model.checkpoint import load_tensors
+from killing import unfinish
 
 TRAIN, DEV = EXAMPLES / "topics-train.csv", EXAMPLES / "topics-dev.csv"
 WORDS = {
@@ -119,9 +119,7 @@ def test_a_stopped_run_goes_on(home, sentences, tmp_path):
     works(*words)
     run = tmp_path / "run"
     whole = load_tensors(run / "model.safetensors")
-    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    (run / "run.json").write_text(json.dumps(record | {"state": "running"}), encoding="utf-8")
-    shutil.rmtree(run / "checkpoints" / "step-00000006")
+    unfinish(run, 6)
     done = dokkai(*words)
     assert done.code == 0 and "going on from step 3" in done.err
     again = load_tensors(run / "model.safetensors")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from command_line import make_home
+from dokkai.model.encoder import Embeddings
 from dokkai.training import several
 from dokkai.training.finetune import finetune
 from dokkai.training.run_directory import RunDirectory
@@ -127,8 +128,8 @@ def hopeless(tmp_path_factory):
     return path
 
 
-def train(home, file, out, *more):
-    return finetune("my-classes", home / "encoder", file, out, file, [*SETTINGS, *more], device="cpu")
+def train(home, file, out, *more, cache=None):
+    return finetune("my-classes", home / "encoder", file, out, file, [*SETTINGS, *more], device="cpu", cache=cache)
 
 
 def record(run):
@@ -165,6 +166,14 @@ def test_killed_on_the_way(name, number, unbroken, home, hopeless, tmp_path):
     train(home, hopeless, out)
     assert record(out)["restarts"] == record(unbroken)["restarts"]
     assert weights(out) == weights(unbroken)
+
+
+def test_begins_anew_with_what_frozen_layers_gave(home, hopeless, tmp_path, monkeypatch):
+    settings, cache = ["train.frozen_layers=1", "train.restarts=1"], tmp_path / "states"
+    train(home, hopeless, tmp_path / "first", *settings, cache=cache)
+    monkeypatch.setattr(Embeddings, "forward", None)  # from here on no layer below is computed
+    train(home, hopeless, tmp_path / "second", *settings, "train.seed=1", cache=cache)
+    assert len(record(tmp_path / "second")["restarts"]) == 1
 
 
 def test_restarts_stand_in_the_table_of_seeds(home, hopeless, tmp_path):

@@ -7,7 +7,7 @@ B batch · L sequence length · D hidden size · F feed-forward size · H heads 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -99,7 +99,7 @@ class Sight:
     def of(self, queries: int, keys: int) -> "Sight":
         """What the first so many tokens of each sequence see of the first so many; not in a packed row."""
         mask = None if self.mask is None else self.mask[..., :queries, :keys]
-        return replace(self, mask=mask)
+        return Sight(mask, self.rotation, None, self.distance)
 
 
 class SelfAttention(nn.Module):

@@ -6,24 +6,27 @@ The key is a digest of what the states depend on: weights, precision, and the to
 N layers · T tokens of all inputs · L tokens of one · D hidden size
 """
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Sequence
-from contextlib import ExitStack
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dokkai.errors import UserError
-from dokkai.files import replacing
+from dokkai.files import remove_unfinished, replacing
 from dokkai.pipeline import POOLINGS, Pipeline
 from dokkai.progress import Progress, say
 from dokkai.tasks.base import ModelInput
 
-_TRAINING = {  # of the configuration: the states of a finished encoder do not depend on it
+_IRRELEVANT = {  # of the configuration: the states of a finished encoder do not depend on it
     "attention_probs_dropout_prob",
     "classifier_dropout",
     "classifier_pooling",
@@ -88,20 +91,45 @@ def cache_states(
     """The outputs of ``layers`` (0: the embeddings) for all inputs, from ``folder`` if they are there, else computed.
 
     ``pooling`` other than "none" keeps one vector per input. Layers that are not there yet are added to the others.
-    UserError if a value is too large for ``dtype``.
+    Several processes may ask for the same: one computes, the others wait. UserError if a value is too large for
+    ``dtype``.
     """
     place = folder / _key(pipeline, inputs, pooling, dtype)
-    wanted = list(dict.fromkeys(layers))
-    missing = [layer for layer in wanted if not _file(place, layer).exists()]
     lengths = [1 if pooling != "none" else len(item.input_ids) for item in inputs]
     width = pipeline.model.config.hidden_size
-    if missing:
-        size = len(missing) * sum(lengths) * width * np.dtype(dtype).itemsize
-        say(f"features of {len(inputs):,} inputs go to {place} ({size / 1e6:,.1f} MB)")
-        _compute(pipeline, inputs, missing, place, lengths, pooling, dtype)
-    else:
-        say(f"features of {len(inputs):,} inputs come from {place}")
+    with _alone(place) if _missing(place, layers) else nullcontext():
+        missing = _missing(place, layers)  # once more: another process may have been here
+        if missing:
+            size = len(missing) * sum(lengths) * width * np.dtype(dtype).itemsize
+            say(f"features of {len(inputs):,} inputs go to {place} ({size / 1e6:,.1f} MB)")
+            _compute(pipeline, inputs, missing, place, lengths, pooling, dtype)
+        else:
+            say(f"features of {len(inputs):,} inputs come from {place}")
     return CachedStates([_file(place, layer) for layer in layers], lengths, width)
+
+
+def _missing(place: Path, layers: Sequence[int]) -> list[int]:
+    return [layer for layer in dict.fromkeys(layers) if not _file(place, layer).exists()]
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Wait until no other process computes into the folder; what a killed one left there is removed."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        lock = os.open(place, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"cannot write {place}: {error.strerror}; choose another folder") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system frees it when this process ends
+        except BlockingIOError:
+            say(f"another process computes the features in {place}; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        remove_unfinished(place)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _compute(
@@ -113,23 +141,30 @@ def _compute(
     pooling: str,
     dtype: str,
 ) -> None:
-    width, most = pipeline.model.config.hidden_size, np.finfo(dtype).max
-    ends = np.cumsum(lengths)
-    shape = (int(ends[-1]), width)
+    width, kind = pipeline.model.config.hidden_size, np.dtype(dtype)
+    starts = np.cumsum(lengths) - np.array(lengths)
+    header = {"shape": (sum(lengths), width), "fortran_order": False, "descr": np.lib.format.dtype_to_descr(kind)}
     with ExitStack() as stack, Progress("reading", len(inputs), "sequences") as progress:
-        arrays = []
+        streams = []
         for layer in layers:
             temporary = stack.enter_context(replacing(_file(place, layer)))
-            arrays.append(np.lib.format.open_memmap(temporary, mode="w+", dtype=np.dtype(dtype), shape=shape))
+            streams.append(stack.enter_context(temporary.open("wb")))  # a full disk is an error, in a map a signal
+            np.lib.format.write_array_header_1_0(streams[-1], header)
+        begin = streams[0].tell()
         for index, x_LD in pipeline.states(inputs, layers):
-            if not np.abs(x_LD).max() <= most:
-                raise UserError(f"a feature is {np.abs(x_LD).max():g}, too large for {dtype}; set probe.dtype=float32")
+            _check(x_LD, kind)
             rows = POOLINGS[pooling](x_LD).reshape(-1, len(layers), width)
-            for number, array in enumerate(arrays):
-                array[ends[index] - lengths[index] : ends[index]] = rows[:, number]
+            for number, stream in enumerate(streams):
+                stream.seek(begin + int(starts[index]) * width * kind.itemsize)
+                stream.write(rows[:, number].astype(kind).tobytes())
             progress.advance()
-        for array in arrays:
-            array.flush()
+
+
+def _check(x_LD: np.ndarray, dtype: np.dtype[Any]) -> None:
+    if not np.isfinite(x_LD).all():
+        raise UserError("the encoder gives features that are no numbers; its weights are damaged, take another one")
+    if np.abs(x_LD).max() > np.finfo(dtype).max:
+        raise UserError(f"a feature is {np.abs(x_LD).max():g}, too large for {dtype}; set probe.dtype=float32")
 
 
 def _file(place: Path, layer: int) -> Path:
@@ -138,7 +173,7 @@ def _file(place: Path, layer: int) -> Path:
 
 def _key(pipeline: Pipeline, inputs: Sequence[ModelInput], pooling: str, dtype: str) -> str:
     digest = hashlib.blake2b(digest_size=8)
-    config = {name: value for name, value in asdict(pipeline.model.config).items() if name not in _TRAINING}
+    config = {name: value for name, value in asdict(pipeline.model.config).items() if name not in _IRRELEVANT}
     config |= {"precision": pipeline.precision, "pooling": pooling, "dtype": dtype}
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     for name, tensor in pipeline.model.encoder.state_dict().items():

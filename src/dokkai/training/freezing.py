@@ -10,8 +10,7 @@ def freeze(model: Model, num_layers: int | None) -> None:
     """Take the embeddings and the ``num_layers`` lowest layers out of training; None: nothing.
 
     No gradient is computed for them, so an update costs less; nor do they drop anything, so that a sequence gives the
-    same in every epoch. UserError if the model has fewer layers, or if nothing is
-    left that learns.
+    same in every epoch. UserError if the model has fewer layers, or if nothing is left that learns.
     """
     if num_layers is None:
         return

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from dokkai.errors import UserError
@@ -27,24 +26,24 @@ class FrozenStates:
 
     def __init__(self, number: int, sets: Sequence[tuple[Sequence[ModelInput], CachedStates]]) -> None:
         self._number = number
-        self._found = {
-            _name(item.input_ids, item.token_type_ids): (states, place)
+        self._sets = [
+            ({_name(item.input_ids, item.token_type_ids): place for place, item in enumerate(inputs)}, states)
             for inputs, states in sets
-            for place, item in enumerate(inputs)
-        }
+        ]
 
     def __call__(self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None) -> tuple[int, Tensor]:
-        """All arguments ``(B, L)``; the number, and ``(B, L, D)``, zeros at padding. KeyError for another sequence."""
+        """All arguments ``(B, L)``; the number, and ``(B, L, D)``, zeros at padding.
+
+        A batch is of one set; KeyError where a sequence is not.
+        """
         ids, types = input_ids.cpu().numpy(), token_type_ids.cpu().numpy()
         ends = [ids.shape[1]] * len(ids) if attention_mask is None else attention_mask.sum(1).tolist()
-        found = []
-        for row, end in enumerate(ends):
-            states, place = self._found[_name(ids[row, :end], types[row, :end])]
-            found.append(torch.from_numpy(np.array(states[place][:, 0])))
-        x_BLD = torch.zeros(*ids.shape, found[0].shape[1])
-        for row, x_LD in enumerate(found):
-            x_BLD[row, : len(x_LD)] = x_LD
-        return self._number, x_BLD.to(input_ids.device)
+        names = [_name(ids[row, :end], types[row, :end]) for row, end in enumerate(ends)]
+        for places, states in self._sets:
+            if all(name in places for name in names):
+                x_BLD = states.pad([places[name] for name in names], ids.shape[1])[:, :, 0]
+                return self._number, x_BLD.to(input_ids.device)
+        raise KeyError("states of these sequences are not kept")
 
 
 def check_cache(settings: TrainSettings) -> None:
