@@ -31,7 +31,7 @@ def test_sequences(tokenizer, context, question, expected):
     assert tokenizer.decode(feature.choices[1].input_ids, skip_special_tokens=False) == expected
     assert feature.input_ids == feature.choices[1].input_ids  # the longer one
     assert feature.token_type_ids == feature.choices[1].token_type_ids
-    assert feature.num_rows == 2
+    assert len(feature.rows) == 2
 
 
 def test_long_contexts_are_cut_and_counted(tokenizer, capsys):
