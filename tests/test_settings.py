@@ -29,6 +29,12 @@ def test_an_override_beats_the_recipe_and_the_recipe_the_default(tmp_path: Path)
         ("train.sed=1", r"unknown setting 'train.sed'; did you mean 'train.seed'\?"),
         ("task.max_lenght=1", r"unknown setting 'task.max_lenght'; did you mean 'task.max_length'\?"),
         ("trian.seed=1", r"unknown setting 'trian'; did you mean 'train'\?"),
+        ("train.max_length=1", r"unknown setting 'train.max_length'; did you mean 'task.max_length'\?"),
+        (
+            "model.pool_by_mean=1",
+            r"'model.pool_by_mean'; there is: model.attention_probs_dropout_prob, (model[a-z_.]*(, )?)*$",
+        ),
+        ("task.xyz=1", r"'task.xyz'; there is: task.max_answer_length, (task[a-z_.]*, )*task.temperature$"),
         ("train.seed=-1", "train.seed = -1"),
         ("train.seed=1.5", "train.seed = 1.5: input should be a valid integer"),
         ("train.precision=fp8", "train.precision"),

@@ -19,7 +19,7 @@ PASSAGES = 20
 """How many passages are read for a question, if nothing else is said."""
 
 _EARLIER = 0.5  # what a word of the question before counts in the ranking, beside 1 for a word of this one
-_PRIOR = 1.0  # log-odds that a point of BM25 is worth, as measured by benchmarks/passages.py
+PRIOR = 1.0  # log-odds that a point of BM25 is worth, as measured by benchmarks/passages.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,22 @@ def ask(
     settings: QuestionAnsweringSettings = reader.task.settings
     if always_answer:
         settings = settings.model_copy(update={"null_threshold": math.inf})
-    candidates = _candidates(passages, predictions, settings)
+    return choose_answers(question, passages, predictions, settings, n_best)
+
+
+def choose_answers(
+    question: str,
+    passages: Sequence[Passage],
+    predictions: Sequence[dict[str, Any]],
+    settings: QuestionAnsweringSettings,
+    n_best: int = 1,
+    prior: float = PRIOR,
+) -> list[FoundAnswer]:
+    """The list that ``ask`` returns, from what the reader found in each passage; the first fits the question best.
+
+    ``prior`` is what a point of BM25 is worth in log-odds.
+    """
+    candidates = _candidates(passages, predictions, settings, prior)
     probabilities, null_prob = weigh([item.score for item in candidates], settings)
     found = []
     if not candidates or (settings.no_answer and candidates[0].score < -settings.null_threshold):
@@ -152,12 +167,15 @@ class _Candidate:
 
 
 def _candidates(
-    passages: Sequence[Passage], predictions: Sequence[dict[str, Any]], settings: QuestionAnsweringSettings
+    passages: Sequence[Passage],
+    predictions: Sequence[dict[str, Any]],
+    settings: QuestionAnsweringSettings,
+    prior: float,
 ) -> list[_Candidate]:
     """Those of all passages, the best first; a text that occurs twice counts once."""
     found: list[_Candidate] = []
     for passage, prediction in zip(passages, predictions, strict=True):
-        behind = settings.temperature * _PRIOR * (passages[0].rank_score - passage.rank_score)
+        behind = settings.temperature * prior * (passages[0].rank_score - passage.rank_score)
         entries = [entry for entry in prediction["nbest"] if entry["answer"]]
         for entry, margin in zip(entries, margins(prediction["nbest"], settings), strict=True):
             start, end = passage.start + entry["start"], passage.start + entry["end"]

@@ -167,15 +167,10 @@ def _explain(error: ValidationError, values: dict[str, Any]) -> str:
     place = [str(part) for part in first["loc"] if part not in TASK_KINDS]
     name = ".".join(place)
     if first["type"] == "extra_forbidden":
-        known = (
-            [row[0].split()[0] for row in describe_settings()]
-            if len(place) > 1
-            else ["model", "task", "train", "probe", "grid"]
-        )
-        if place[0] == "task":
-            kind = values.get("task", {}).get("kind", "pretraining")
-            known = [row[0].split()[0] for row in describe_settings(kind)]
-        return f"unknown setting '{name}'{did_you_mean(name, known)}"
+        sections = ("model", "task", "train", "probe", "grid")
+        known = [row[0].split()[0] for part in sections for row in describe_settings(part) if _is_of(row[0], values)]
+        beside = [other for other in known if other.startswith(f"{place[0]}.")]
+        return f"unknown setting '{name}'{did_you_mean(name, known if len(place) > 1 else sections, beside or None)}"
     if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
         kind = values["task"].get("kind")
         found = "task.kind is not set" if kind is None else f"unknown task.kind {_toml(kind)}"
@@ -184,6 +179,13 @@ def _explain(error: ValidationError, values: dict[str, Any]) -> str:
     if name in ("", "model", "task", "train", "probe"):
         return message
     return f"{name} = {_toml(first['input'])}: {message[0].lower()}{message[1:]}"
+
+
+def _is_of(setting: str, values: dict[str, Any]) -> bool:
+    """Is a setting as described one of these values' kind of task, or of no task?"""
+    task = values.get("task")
+    kind = task.get("kind") if isinstance(task, dict) else None
+    return not setting.startswith("task.") or f"({kind or 'pretraining'})" in setting
 
 
 def _toml(value: Any) -> str:
