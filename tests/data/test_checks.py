@@ -4,6 +4,7 @@ from dokkai.data.checks import (
     check_examples,
     find_few,
     find_imbalance,
+    find_missing,
     find_rare_labels,
     find_repeats,
     find_spellings,
@@ -51,6 +52,21 @@ def test_imbalance_of_texts_with_several_labels():
         "the labels are uneven: 4 of 6 texts have 'a', 1 'c'; look at f1_macro too"
     )
     assert "3 of 5 texts have 'a', 0 'z'" in find_rare_labels([*sets, ("a",)], ("a", "b", "z"))
+
+
+def test_labels_without_an_example():
+    assert find_missing(["a", "b", "a"], ("a", "b")) is None
+    line = "no example of 'c' to train on; add some, or leave out of task.labels what has none"
+    assert find_missing(["a", "b"], ("a", "c", "b")) == line
+    assert find_missing(["a"], [str(n) for n in range(21)]).startswith("no example of '0', '1', ")
+    assert ", '19', ... to train on" in find_missing(["a"], [str(n) for n in range(21)])
+    rows = [row("x", "a", 1), row("y", "b", 2)]
+    assert check_examples(rows, [row("z", "c", 3)], ("a", "b", "c"))[1] == line  # one to measure on is none to learn
+    sets = [LabelledText(text, None, labels, text, "line 1") for text, labels in (("x", ("a", "b")), ("y", ()))]
+    assert line in check_examples(sets, [], ("a", "b", "c"))
+    sentences = [Sentence(("x", "y"), ("a", "b"), "0", "line 1")]
+    assert check_examples(sentences, [], ("a", "b", "c"))[1] == line
+    assert len(check_examples(sentences, [], ("a", "b"))) == 1
 
 
 def test_few_examples_to_measure_on():

@@ -1,7 +1,7 @@
 """A look at the examples before a fine-tuning: the order of the labels, their balance, rows that stand twice."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -19,6 +19,8 @@ def check_examples(train: Sequence[Any], dev: Sequence[Any], labels: Sequence[st
     is the same in two examples is their content.
     """
     lines = [show_labels(labels), find_spellings(labels), find_repeats(train, dev), find_few(dev)]
+    if labels:
+        lines.insert(1, find_missing(chain.from_iterable(map(_labels_of, train)), labels))
     if labels and hasattr(train[0], "label"):
         lines.insert(1, find_imbalance([example.label for example in train]))
     elif labels and hasattr(train[0], "labels"):
@@ -43,6 +45,23 @@ def find_spellings(labels: Sequence[str]) -> str | None:
     if found is None:
         return None
     return f"{', '.join(map(repr, found))} are different labels; if they mean the same, write them alike"
+
+
+def _labels_of(example: Any) -> Sequence[str]:
+    """The label of an example, its labels, or the tags of its words."""
+    if hasattr(example, "label"):
+        return [example.label]
+    return getattr(example, "labels", None) or getattr(example, "tags", None) or ()
+
+
+def find_missing(found: Iterable[str], labels: Sequence[str]) -> str | None:
+    """The ``labels`` that the examples to train on have none of: settings may name more than a file holds."""
+    there = set(found)
+    missing = [label for label in labels if label not in there]
+    if not missing:
+        return None
+    shown = ", ".join(map(repr, missing[:_NUM_LABELS])) + (", ..." if len(missing) > _NUM_LABELS else "")
+    return f"no example of {shown} to train on; add some, or leave out of task.labels what has none"
 
 
 def find_imbalance(labels: Sequence[str]) -> str | None:
