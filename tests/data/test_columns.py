@@ -104,6 +104,21 @@ def test_names_of_the_columns_of_records(write):
     assert read_sentences(write("b.jsonl", '{"tokens": ["a"]}'), has_tags=False)[0].tags is None
 
 
+def test_a_word_in_each_row_of_csv(write):
+    """A sentence goes on where its column is empty, as often in such files, or says the same."""
+    expected = [
+        Sentence(("EU", "a,b"), ("B-ORG", "O"), "Sentence: 1", "line 2"),
+        Sentence(("Peter",), ("B-PER",), "Sentence: 2", "line 4"),
+    ]
+    rows = 'Sentence: 1,EU,NNP,B-ORG\n{0},"a,b",NN,O\nSentence: 2,Peter,NNP,B-PER\n'
+    for again in ("", " ", "Sentence: 1"):
+        path = write("a.csv", "Sentence #,Word,POS,Tag\n" + rows.format(again))
+        assert read_sentences(path, "Word", "Tag", "Sentence #") == expected
+    assert read_sentences(path, "Word", id="Sentence #", has_tags=False)[1].tags is None
+    path = write("b.csv", "n,tokens,tags\n1,a,O\n2,b,O\n")
+    assert [sentence.words for sentence in read_sentences(path, id="n")] == [("a",), ("b",)]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "settings", "message"),
     [
@@ -127,6 +142,27 @@ def test_names_of_the_columns_of_records(write):
             "a.bio: columns of a file with a word a line have no names ('word'); give the number of one, from 0, or -1",
         ),
         ("a.csv", "tokens,tags\n", {}, "a.csv: sentences are not read from CSV; write a word a line (CoNLL), or JSON"),
+        (
+            "a.csv",
+            "tokens,tags\n",
+            {},
+            "or, if each row holds a word, name the column that tells the sentences apart: task.id=COLUMN",
+        ),
+        ("a.csv", "n,tokens,tags\n1,a,O\n,,O\n", {"id": "n"}, "a.csv line 3: an empty word or tag; fill it in"),
+        ("a.csv", "n,tokens,tags\n1,a,O\n2,b,\n", {"id": "n"}, "a.csv line 3: an empty word or tag; fill it in"),
+        (
+            "a.csv",
+            "n,tokens,tags\n,a,O\n",
+            {"id": "n"},
+            "a.csv line 2: column 'n' is empty, and no sentence has begun yet; fill it in",
+        ),
+        (
+            "a.csv",
+            "n,tokens,tags\n1,a,O\n2,b,O\n1,c,O\n",
+            {"id": "n"},
+            "a.csv: column 'n': the id '1' occurs 2 times, first in line 2; ids must differ",
+        ),
+        ("a.csv", "n,Word,tags\n1,a,O\n", {"id": "n"}, "a.csv line 2: no column 'tokens'; there is: n, Word, tags"),
         ("a.jsonl", '{"text": "a"}', {}, "a.jsonl line 1: no column 'tokens'; there is: text"),
         ("a.jsonl", '{"tokens": ["a"]}', {}, "a.jsonl line 1: no column 'tags'; there is: tokens"),
         (

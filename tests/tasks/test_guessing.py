@@ -8,6 +8,7 @@ import pytest
 from dokkai.errors import UserError
 from dokkai.settings import load_settings, parse_settings
 from dokkai.tasks.guessing import guess_recipe, guess_task
+from dokkai.tasks.guessing_columns import guess_from_columns
 
 
 def qas(*answers):
@@ -122,6 +123,48 @@ GUESSES = {
         "a.jsonl",
         [{"premise": "a", "hypothesis": "b", "label": 0, "text": "c"}, {"premise": "c", "hypothesis": "d", "label": 2}],
         {"kind": "classification", "text": "premise", "pair": "hypothesis", "label": "label"},
+        "",
+    ),
+    "a pair by the names of the settings": (
+        "a.csv",
+        table("text,pair,label", "one text,its pair,yes", "another,a pair,no"),
+        {"kind": "classification", "text": "text", "pair": "pair", "label": "label"},
+        "",
+    ),
+    "a question with an answer": (
+        "a.csv",
+        table("question,answer,label", "who is it,it is I,yes", "what is it,no idea,no"),
+        {"kind": "classification", "text": "question", "pair": "answer", "label": "label"},
+        "",
+    ),
+    "a question whose answer is the label": (
+        "a.csv",
+        table("question,answer", "is it,yes", "is it so,no", "was it,no"),
+        {"kind": "classification", "text": "question", "label": "answer"},
+        "column 'answer' holds 2",
+    ),
+    "a pair by the last words of its names": (
+        "a.csv",
+        table("query_id,query,product_title,relevance", "q1,a saw,Blue saw,2.33", "q2,a nut,Ten nuts,1.0"),
+        {"kind": "regression", "text": "query", "pair": "product_title", "label": "relevance"},
+        "",
+    ),
+    "a pair by two words": (
+        "a.csv",
+        table("search_term,product_title,relevance", "a saw,Blue saw,2.33", "a nut,Ten nuts,1.0"),
+        {"kind": "regression", "text": "search_term", "pair": "product_title", "label": "relevance"},
+        "",
+    ),
+    "a pair among its parses and its ids": (
+        "a.csv",
+        table("id1,id2,sentence1_parse,sentence2_parse,sentence1,sentence2,gold_label", "a,b,(a),(b),A,B,no"),
+        {"kind": "classification", "text": "sentence1", "pair": "sentence2", "label": "gold_label"},
+        "",
+    ),
+    "a text beside a column that is mostly empty": (
+        "a.csv",
+        table("text,body,label", "a note,one,yes", ",two,no", ",three,no"),
+        {"kind": "classification", "text": "body", "label": "label"},
         "",
     ),
     "numbers with fractions": (
@@ -252,6 +295,30 @@ GUESSES = {
         {"kind": "token-classification"},
         "one of 2 tags",
     ),
+    "a word a row, with its sentence at the first": (
+        "a.csv",
+        "Sentence #,Word,POS,Tag\nSentence: 1,EU,NNP,B-org\n,talks,VB,O\nSentence: 2,Peter,NNP,B-per\n,is,VB,O\n",
+        {"kind": "token-classification", "words": "Word", "tags": "Tag", "id": "Sentence #"},
+        "each row holds a word and one of 3 tags, and column 'Sentence #' the sentence",
+    ),
+    "a word a row, with its sentence in each": (
+        "a.csv",
+        "n,sentence_id,word,ner\n0,7,EU,B-org\n1,7,talks,O\n2,8,Peter,B-per\n3,8,is,O\n",
+        {"kind": "token-classification", "words": "word", "tags": "ner", "id": "sentence_id"},
+        "",
+    ),
+    "a word a row, with tags that mark no names": (
+        "a.csv",
+        "Sentence #,Word,POS\n1,EU,NNP\n,talks,VB\n2,Peter,NNP\n",
+        {"kind": "token-classification", "words": "Word", "tags": "POS", "id": "Sentence #"},
+        "",
+    ),
+    "words with classes": (
+        "a.csv",
+        table("word,label", "good,yes", "bad,no"),
+        {"kind": "classification", "text": "word", "label": "label"},
+        "",
+    ),
     "articles": (
         "a.json",
         {"data": [{"paragraphs": [{"context": "a b", "qas": qas("a", "a b")}]}]},
@@ -263,6 +330,12 @@ GUESSES = {
         {"data": [{"paragraphs": [{"context": "a b", "qas": qas("a", "")}]}]},
         {"kind": "question-answering", "no_answer": True},
         "",
+    ),
+    "articles without spaces": (
+        "a.json",
+        {"data": [{"paragraphs": [{"context": "東京は日本の首都である。\u3000人口は多い。", "qas": qas("東京")}]}]},
+        {"kind": "question-answering", "no_answer": False, "scoring": "characters"},
+        "articles hold paragraphs with questions (SQuAD), and the contexts hardly hold spaces between words",
     ),
     "questions as records": (
         "a.jsonl",
@@ -288,6 +361,7 @@ def test_guesses(name, write):
         ("text,label,stars", {"label": "stars"}, {"kind": "classification", "text": "text", "label": "stars"}),
         ("text,body,label", {"text": "body"}, {"kind": "classification", "text": "body", "label": "label"}),
         ("0,1,2", {"text": 0, "label": 2, "header": True}, {"kind": "classification", "text": "0", "label": "2"}),
+        ("text,pair,label", {"text": "pair"}, {"kind": "classification", "text": "pair", "label": "label"}),
         ("text,x,score", {"kind": "regression"}, {"kind": "regression", "text": "text", "label": "score"}),
         (
             "text,x,label",
@@ -315,6 +389,83 @@ def test_a_recipe_is_made_and_said(write, capsys):
     assert (settings.task.kind, settings.task.text, settings.task.label) == ("classification", "text", "stars")
     assert (settings.train.epochs, settings.train.learning_rate, settings.train.dev_share) == (1, 5e-5, 0.1)
     assert recipe["train"]["epochs"] == 20  # of 12 examples
+
+
+def test_scoring_that_is_given_stays(write):
+    path = write("a.json", {"data": [{"paragraphs": [{"context": "東京は首都である。", "qas": qas("東京")}]}]})
+    found = guess_task(path, {"scoring": "squad"})[0]
+    assert "scoring" not in found.task and "spaces" not in found.reason
+
+
+def test_rows_of_words_are_counted_by_sentences(write):
+    rows = "".join(f"{n // 4},w{n},{'B-x' if n % 4 else 'O'}\n" for n in range(24))
+    assert guess_task(write("a.csv", "sentence,word,tag\n" + rows), {})[1] == 6
+
+
+@pytest.mark.parametrize("answers", ["answer", "answers"])
+def test_questions_in_columns(answers):
+    """Where the answers lie in the contexts; other columns called so are labels, or texts."""
+    columns = {"question": ["who", "what"], "context": ["Ann sees it", "Bob sees a cat"], answers: ["Ann", "a cat"]}
+    found = guess_from_columns(columns, {})
+    assert found.task == {"kind": "question-answering"} and found.reason.startswith("each record has a question")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"question": ["is it", "was it"], "context": ["it is so", "it was not"], "answer": ["yes", "no"]},
+        {"question": ["is it", "was it"] * 11, "context": ["no: yes"] * 22, "answer": ["yes", "no"] * 11},
+    ],
+)
+def test_answers_that_are_classes(columns):
+    task = {"kind": "classification", "text": "question", "pair": "context", "label": "answer"}
+    assert guess_from_columns(columns, {}).task == task
+
+
+def said_of(path, capsys, *overrides):
+    guess_recipe(path, overrides)
+    return capsys.readouterr().err.rstrip().partition("; not used: ")[2]
+
+
+def test_texts_that_are_not_used_are_named(write, capsys):
+    def texts(what):
+        return [f"{what} of some words in row {n}" for n in range(12)]
+
+    def rows(**more):
+        values = {"text": texts("text"), "label": ["yes", "no"] * 6, **more}
+        names = ["text", "label", *more]
+        return [dict(zip(names, row, strict=True)) for row in zip(*values.values(), strict=True)]
+
+    others = {
+        "author": ["Ann Bell"] * 12,
+        "seen": [f"Mon Jan 3 10:22:{n} UTC 2022" for n in range(10, 22)],
+        "url": [f"https://a.b/some-words-in/{n}" for n in range(12)],
+    }
+    path = write("a.jsonl", rows(**others))
+    assert said_of(path, capsys) == ""
+    path = write("b.jsonl", rows(title=texts("title"), **others))
+    line = "column 'title', which looks like text (task.pair=title takes it as the second text)"
+    assert said_of(path, capsys) == line
+    path = write("c.jsonl", rows(**{"my title": texts("title"), "note": texts("note")}))
+    line = "columns 'my title', 'note', which look like texts ('task.pair=my title' takes it as the second text)"
+    assert said_of(path, capsys) == line
+    line = "column 'note', which looks like text (task.text=COLUMN task.pair=COLUMN take other columns)"
+    assert said_of(path, capsys, "task.text=text", "task.pair=my title") == line
+    path = write("d.jsonl", rows(見出し=[f"これは第{n}の見出し" for n in range(12)]))
+    assert said_of(path, capsys).startswith("column '見出し', which looks like text ('task.pair=見出し' takes it as")
+
+
+def test_texts_that_choices_do_not_use(write, capsys):
+    names = ("question", "hint", "choice0", "choice1", "choice2", "label")
+    rows = [dict(zip(names, ("?", f"a hint for row {n}", "x", "y", "z", n % 3), strict=True)) for n in range(6)]
+    line = "column 'hint', which looks like text (task.context=hint puts it before each question)"
+    assert said_of(write("a.jsonl", rows), capsys) == line
+    path = write("b.jsonl", [row | {"passage": "p"} for row in rows])
+    line = "column 'hint', which looks like text (task.context=COLUMN takes another column)"
+    assert said_of(path, capsys) == line
+    questions = [{"context": "a b", "question": "?", "answers": {"text": ["b"], "answer_start": [2]}} for _ in range(3)]
+    path = write("c.jsonl", [row | {"hint": f"a hint for row {n}"} for n, row in enumerate(questions)])
+    assert said_of(path, capsys) == "column 'hint', which looks like text"
 
 
 @pytest.mark.parametrize(
@@ -404,6 +555,22 @@ def test_few_examples_are_shown_more_often(write, number, epochs):
             {},
             "a.csv: its fields are parted by tabs, not by commas; set task.format",
         ),
+        (
+            "a.csv",
+            "word,tag\nEU,B-ORG\nis,O\n",
+            {},
+            "a.csv: column 'tag' looks like tags of single words, one in each row; name the column of the words and "
+            "the one that tells the sentences apart, task.words=COLUMN task.id=COLUMN, or write a word a line",
+        ),
+        (
+            "a.tsv",
+            "sentence\tword\ttag\tn\n1\tEU\tB-ORG\t7\n1\tis\tO\t8\n",
+            {},
+            "a.tsv: each row holds a word and one of 2 tags, and column 'sentence' the sentence; such rows are read "
+            "from CSV with names of columns alone: save it so, or write a word a line, and a blank line between",
+        ),
+        ("a.csv", "sentence,word,tag\n1,EU,B-ORG\n1,,O\n", {}, "a.csv line 3: an empty word or tag; fill it in"),
+        ("a.csv", "sentence,word,tag\n1,EU,B-ORG\n1,is,O\n", {"words": "wrod"}, "no column 'wrod'; there is: "),
         ("a.tsv", "word\ttag\nEU\tB-ORG\nis\tO\n", {}, "a.tsv line 1: names of columns, and a word with its tag in"),
         ("a.xlsx", "PK", {}, "a.xlsx: a spreadsheet is not read; save its table as CSV"),
         ("a.json", '{"data": ', {}, "a.json line 1: not JSON"),
@@ -461,6 +628,8 @@ def test_standard_input_is_no_file_to_guess_from():
         ),
         ("conll2003/train.iob2", {"kind": "token-classification"}),
         ("ner-ja/train.bio", {"kind": "token-classification"}),
+        ("jaquad/dev.json.xz", {"kind": "question-answering", "no_answer": False, "scoring": "characters"}),
+        ("squad/dev-v1.1.json.xz", {"kind": "question-answering", "no_answer": False}),
         (
             "jsick/train.tsv",
             {

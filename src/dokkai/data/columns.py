@@ -1,4 +1,4 @@
-"""Sentences of words with a tag each: a word a line (CoNLL), or records with lists of words and of tags."""
+"""Sentences of words with a tag each: a word a line (CoNLL) or a row of CSV, or records with lists of both."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -49,15 +49,16 @@ def read_sentences(
 
     What ``read_table`` reads, CSV and TSV apart, holds a list of words and one of tags in each record, in the columns
     ``words`` (unset: tokens, or words) and ``tags`` (unset: tags, ner_tags, or labels); ``id`` names the column of the
-    id, unset the sentences are numbered from "0". Any other file holds a word a line with its fields, parted by tabs
-    or, if the first such line has none, by spaces; there ``words`` and ``tags`` are numbers of columns from "0", or
-    from the end as "-1" (unset: the first and the last). A blank line ends a sentence there, and a line that begins
-    with ``-DOCSTART-`` a document. ``has_tags=False`` reads the words alone. UserError names the line: a wrong number
-    of fields or tags, an empty word or tag; and a file without sentences.
+    id, unset the sentences are numbered from "0". CSV holds a word in each row, and ``id`` names the column that tells
+    the sentences apart: one goes on where it is empty or the same. Any other file holds a word a line with its fields,
+    parted by tabs or, if the first such line has none, by spaces; there ``words`` and ``tags`` are numbers of columns
+    from "0", or from the end as "-1" (unset: the first and the last). A blank line ends a sentence there, and a line
+    that begins with ``-DOCSTART-`` a document. ``has_tags=False`` reads the words alone. UserError names the line: a
+    wrong number of fields or tags, an empty word or tag; and a file without sentences.
     """
     match format or format_of(path):
         case "csv":
-            raise UserError(f"{path}: sentences are not read from CSV; write a word a line (CoNLL), or JSON lines")
+            return _from_rows(path, words, tags, id, has_tags)
         case "jsonl" | "json" | "parquet":
             return _from_records(path, words, tags, id, has_tags, format)
         case None if is_data_set(path):
@@ -84,6 +85,34 @@ def _from_records(
     if id is not None:
         check_ids(sentences, f"{table.name}: column '{id}'")
     return sentences
+
+
+def _from_rows(path: str | Path, words: str | None, tags: str | None, id: str | None, has_tags: bool) -> list[Sentence]:
+    if id is None:
+        raise UserError(
+            f"{path}: sentences are not read from CSV; write a word a line (CoNLL), or JSON lines; or, if each row "
+            "holds a word, name the column that tells the sentences apart: task.id=COLUMN"
+        )
+    table = read_table(path, {}, format="csv")
+    sentences: list[tuple[str, str, list[tuple[str, ...]]]] = []  # id, place, and word and tag of each row
+    for record in table.records:
+        where, values = table.where(record), record.values
+        columns = [_column(values, words, WORDS)] + ([_column(values, tags, TAGS)] if has_tags else [])
+        fields = tuple(text_of(values, column, where).strip(_SPACES) for column in columns)
+        name = text_of(values, id, where).strip(_SPACES)
+        if not name and not sentences:
+            raise UserError(f"{where}: column '{id}' is empty, and no sentence has begun yet; fill it in")
+        if not all(fields):
+            raise UserError(f"{where}: an empty word or tag; fill it in")
+        if name and not (sentences and sentences[-1][0] == name):
+            sentences.append((name, record.place, []))
+        sentences[-1][2].append(fields)
+    found = []
+    for name, place, rows in sentences:
+        texts, *gold = zip(*rows, strict=True)
+        found.append(Sentence(texts, gold[0] if gold else None, name, place))
+    check_ids(found, f"{table.name}: column '{id}'")
+    return found
 
 
 def _column(values: dict[str, object], wanted: str | None, usual: tuple[str, ...]) -> str:

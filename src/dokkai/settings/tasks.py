@@ -181,8 +181,10 @@ class TokenClassificationSettings(Section):
         None, description="column of the words: a number from 0 where lines hold a word each; unset: the usual one"
     )
     tags: Column | None = Field(None, description="column of the tags: a number, -1 for the last; unset: the usual one")
-    id: Column | None = Field(None, description="column of the id in JSON; unset: the number of the sentence")
-    format: TableFormat | None = Field(None, description="tsv, jsonl, json, parquet; unset: by the file's ending")
+    id: Column | None = Field(
+        None, description="column of the id; CSV has a word in each row, and this tells the sentences apart"
+    )
+    format: TableFormat | None = Field(None, description="csv, tsv, jsonl, json, parquet; unset: by the file's ending")
     labels: Names | None = Field(None, description="all tags in the order of the logits; unset: as found, O first")
     max_length: int = Field(128, ge=8, description="longest sequence in tokens; longer ones are read in windows")
     stride: int = Field(64, ge=1, description="tokens between the starts of two windows (not their overlap)")

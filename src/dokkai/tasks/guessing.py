@@ -3,7 +3,8 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -18,12 +19,14 @@ from dokkai.errors import UserError, did_you_mean
 from dokkai.files import existing_file, parse_json
 from dokkai.progress import say_once
 from dokkai.settings import parse_overrides
-from dokkai.tasks.guessing_columns import KINDS, Columns, Guess, guess_from_columns, is_usual_name
+from dokkai.settings.fields import TableFormat
+from dokkai.tasks.guessing_columns import KINDS, Guess, guess_from_columns, is_usual_name, list_names
+from dokkai.tasks.guessing_values import TAG, Columns
 
 _DEV_SHARE = 0.1  # of the examples, held out where there is no other file to measure on
 _BATCH_SIZE = 32
 _UPDATES, _MOST_EPOCHS = 200, 20  # few examples are shown more often (Mosbach et al. 2021, arXiv 2006.04884)
-_TAG = re.compile(r"O|[BIESLUM]-\S+")
+_FEW_SPACES = 0.08  # of all characters
 _NUM_LINES = 200  # of a .tsv, by which sentences are told from a table
 
 
@@ -38,9 +41,9 @@ def guess_recipe(path: str | Path, overrides: Sequence[str] = (), learning_rate:
     usual = 2.0 if guess.task["kind"] == "question-answering" else 3.0  # as in the paper
     epochs = max(usual, min(_MOST_EPOCHS, math.ceil(_UPDATES * _BATCH_SIZE / num_examples)))
     train = {"epochs": epochs, "batch_size": _BATCH_SIZE, "learning_rate": learning_rate}
-    chosen = [f"task.{name}={_shown(value)}" for name, value in guess.task.items()]
+    chosen = [shlex.quote(f"task.{name}={_shown(value)}") for name, value in guess.task.items()]
     chosen += [f"train.{name}={value:g}" for name, value in train.items() if name not in given.get("train", {})]
-    say_once(f"no recipe: a guess is made from {path}, where {guess.reason}: {' '.join(chosen)}")
+    say_once(f"no recipe: a guess is made from {path}, where {guess.reason}: {' '.join(chosen)}{_not_used(guess)}")
     return {"description": f"guessed from {path}", "task": guess.task, "train": train | {"dev_share": _DEV_SHARE}}
 
 
@@ -68,7 +71,36 @@ def guess_task(path: str | Path, given: Mapping[str, Any]) -> tuple[Guess, int]:
     if found.task["kind"] == "question-answering":
         questions = read_squad(path)
         found.task["no_answer"], number = any(question.is_impossible for question in questions), len(questions)
+        if "scoring" not in given and _hardly_hold_spaces({question.context for question in questions}):
+            found.task["scoring"] = "characters"
+            found = replace(found, reason=f"{found.reason}, and the contexts hardly hold spaces between words")
     return found, number
+
+
+def _not_used(guess: Guess) -> str:
+    """What is said of columns of texts that are left over, and how they are taken."""
+    if not guess.unused:
+        return ""
+    names = list_names(guess.unused)
+    look = (
+        f"columns {names}, which look like texts" if len(guess.unused) > 1 else f"column {names}, which looks like text"
+    )
+    how = ""
+    if "text" in guess.task and "pair" not in guess.task:
+        how = shlex.quote(f"task.pair={guess.unused[0]}") + " takes it as the second text"
+    elif "text" in guess.task:
+        how = "task.text=COLUMN task.pair=COLUMN take other columns"
+    elif "choices" in guess.task and "context" not in guess.task:
+        how = shlex.quote(f"task.context={guess.unused[0]}") + " puts it before each question"
+    elif "choices" in guess.task:
+        how = "task.context=COLUMN takes another column"
+    return f"; not used: {look}" + (f" ({how})" if how else "")
+
+
+def _hardly_hold_spaces(contexts: Iterable[str]) -> bool:
+    """Whether words are not parted by spaces, as in Japanese: English has one in six characters, JaQuAD in 130."""
+    text = "".join(contexts)
+    return len(text) - len("".join(text.split())) < _FEW_SPACES * len(text)
 
 
 def _is_squad(path: str | Path) -> bool:
@@ -85,7 +117,7 @@ def _holds_a_word_a_line(path: str | Path) -> bool:
     if format_of(path) != "tsv":
         return format_of(path) is None and not is_data_set(path)
     lines = [line for line in islice(read_lines(path), _NUM_LINES) if line.strip()]
-    are_tags = [_TAG.fullmatch(line.rsplit("\t", 1)[-1].strip()) is not None for line in lines]
+    are_tags = [TAG.fullmatch(line.rsplit("\t", 1)[-1].strip()) is not None for line in lines]
     if len(are_tags) > 1 and not are_tags[0] and all(are_tags[1:]):
         raise UserError(f"{path} line 1: names of columns, and a word with its tag in each line below; remove line 1")
     return bool(lines) and all(are_tags)
@@ -123,7 +155,19 @@ def _guess_from_table(path: str | Path, given: Mapping[str, Any]) -> tuple[Guess
     if not header:
         found.task["header"] = False
         found = replace(found, reason=f"the first line is taken as an example and {found.reason}")
+    if found.task["kind"] == "token-classification" and "id" in found.task:
+        return found, _num_sentences(path, found, given.get("format"))
     return found, len(next(iter(columns.values())))
+
+
+def _num_sentences(path: str | Path, found: Guess, format: TableFormat | None) -> int:
+    """Of rows of one word each."""
+    if (format or format_of(path)) != "csv" or "header" in found.task:
+        raise UserError(
+            f"{path}: {found.reason}; such rows are read from CSV with names of columns alone: save it so, or write a "
+            "word a line, and a blank line between two sentences (CoNLL)"
+        )
+    return len(read_sentences(path, found.task["words"], found.task["tags"], found.task["id"], format="csv"))
 
 
 def _read(path: str | Path, given: Mapping[str, Any]) -> tuple[Columns, bool]:
@@ -134,7 +178,7 @@ def _read(path: str | Path, given: Mapping[str, Any]) -> tuple[Columns, bool]:
     is_text = (given.get("format") or format_of(path)) in ("csv", "tsv")
     if is_text and "header" not in given and not _are_names(columns):
         columns, header = _columns(read_table(path, {}, header=False, **more)), False
-    for role in ("text", "pair", "label", "id", "context", "question"):
+    for role in ("text", "pair", "label", "id", "context", "question", "words", "tags"):
         if given.get(role) is not None and str(given[role]) not in columns:
             raise UserError(f"task.{role}: {no_column(str(path), str(given[role]), list(columns))}")
     return columns, header

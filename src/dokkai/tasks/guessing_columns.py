@@ -1,74 +1,155 @@
 """Guessing a task from the columns of a table: by their names, and by what they hold."""
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 from dokkai.data.choices import place_of_letter
 from dokkai.data.columns import TAGS, WORDS
-from dokkai.data.label_sets import FLAGS
 from dokkai.errors import UserError
-
-Columns = Mapping[str, Sequence[Any]]
-"""The values of each column; None where a record has none."""
+from dokkai.tasks.guessing_values import (
+    MANY,
+    Columns,
+    are_flags,
+    are_lists,
+    are_tags,
+    are_texts,
+    as_text,
+    full_columns,
+    lie_in,
+    look_like_texts,
+    num_runs,
+    number_of,
+)
 
 _TEXTS = ("text", "sentence", "review", "content", "body", "comment", "message", "tweet", "utterance", "document")
 _PAIRS = [  # and names that differ in 1 and 2, or in a and b, alone
-    ("premise", "hypothesis"),
-    ("question", "sentence"),
-    ("question", "passage"),
+    ("text", "pair"),  # as the settings are called
+    ("premise", "hypothesis"),  # MNLI, SNLI
+    ("question", "sentence"),  # QNLI
+    ("question", "passage"),  # BoolQ
+    ("paragraph", "question"),  # MultiRC
     ("query", "passage"),
     ("query", "document"),
+    ("query", "title"),  # of a product: ESCI, Crowdflower
+    ("search term", "title"),  # Home Depot
+    ("query", "text"),
+    ("query", "answer"),
+    ("reference answer", "student answer"),
+    ("question", "context"),
+    ("question", "answer"),  # WikiQA
+    ("claim", "evidence"),  # FEVER
+    ("context", "response"),
+    ("prompt", "response"),
+    ("headline", "body"),  # FNC-1
+    ("parent comment", "comment"),
+    ("original", "translation"),  # MLQE
+    ("sentence", "aspect term"),  # SemEval-2014
+    ("sentence", "aspect"),
+    ("text", "aspect"),
 ]
+_WORD_COLUMNS = (*WORDS, "word", "token")
+_TAG_COLUMNS = ("tag", "tags", "ner", "ner tag", "ner tags", "pos", "pos tag", "upos")
+_SENTENCE_COLUMNS = ("sentence", "sentence id", "sentence idx", "sentence no", "sentence number", "sent", "sent id")
 _LABELS = ("label", "labels", "class", "category", "target", "sentiment", "score", "rating", "quality", "stars", "gold")
 _SURE_LABELS = _LABELS[:5]  # beside other columns of 0 and 1
-_MORE_LABELS = ("topic", "intent", "emotion", "genre", "polarity", "similarity", "tags")
+_MORE_LABELS = ("topic", "intent", "emotion", "genre", "polarity", "similarity", "relevance", "stance", "tags")
 _CHOICES = ("choices", "endings", "options", "candidates")
 _CHOICE = r"(choice|ending|option|answer|alternative)[0-9a-h]|[a-h]"
 _RIGHT = ("label", "answer", "answerkey", "correct", "gold", "target")
 _CONTEXTS = ("context", "passage", "article", "story", "paragraph", "sent1", "premise", "text")
 _QUESTIONS = ("question", "query", "sent2", "stem")
 _IDS = ("id", "idx", "index", "guid", "uid", "uuid", "key")
-_SIDES = [*{name for pair in _PAIRS for name in pair}, *(f"{name}{n}" for name in _TEXTS for n in "12ab")]
+_SIDES = [
+    *{name.replace(" ", "") for pair in _PAIRS for name in pair},
+    *(f"{name}{n}" for name in _TEXTS for n in "12ab"),
+]
 _USUAL = {*_TEXTS, *_LABELS, *_MORE_LABELS, *_CHOICES, *_QUESTIONS, *_CONTEXTS, *_IDS, *_SIDES}
+_ROLES = ("text", "pair", "label", "label_columns", "context", "question", "choices", "words", "tags", "id")
+_READ_OF_QUESTIONS = ("question", "context", "answers", "answer", "title", "id")
 _SEPARATORS = ("|", ";", ",")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
-_MANY = 20  # more different whole numbers than this are measurements, not classes, if they are not 0, 1, 2, ...
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """``[task]`` of a recipe, and what speaks for it."""
+    """``[task]`` of a recipe, and what speaks for it; ``unused`` are columns of texts that it does not read."""
 
     task: dict[str, Any]
     reason: str
+    unused: tuple[str, ...] = ()
 
 
 def guess_from_columns(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
     """The task that fits the columns, around the settings that are ``given``; None if there is none.
 
-    UserError for what would be taken for something else: numbers with a decimal comma, choices without a right one.
+    UserError for what would be taken for something else: numbers with a decimal comma, choices without a right one,
+    tags of single words where nothing tells the sentences apart.
     """
     kinds = [given["kind"]] if "kind" in given else list(_LOOKS)
-    return next((guess for kind in kinds if (guess := _LOOKS[kind](columns, given))), None)
+    found = next((guess for kind in kinds if (guess := _LOOKS[kind](columns, given))), None)
+    return found and replace(found, unused=_unused(columns, found.task))
+
+
+def _unused(columns: Columns, task: Mapping[str, Any]) -> tuple[str, ...]:
+    used = set(_READ_OF_QUESTIONS if task["kind"] == "question-answering" else ())
+    for role in _ROLES:
+        used.update([task[role]] if isinstance(task.get(role), str) else task.get(role, ()))
+    return tuple(name for name, values in columns.items() if name not in used and look_like_texts(values))
 
 
 def _guess_questions(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
-    if not {"question", "context", "answers"} <= columns.keys():
+    if not {"question", "context"} <= columns.keys():
         return None
-    return Guess({"kind": "question-answering"}, "each record has a question, a context and answers")
+    if "answers" in columns:
+        return Guess({"kind": "question-answering"}, "each record has a question, a context and answers")
+    if {"text", "label"} & given.keys() or _named(columns, _SURE_LABELS, whole=True) or _choice_columns(columns):
+        return None
+    if "answer" not in columns or not lie_in(columns["answer"], columns["context"]):
+        return None
+    return Guess({"kind": "question-answering"}, "each record has a question, a context and an answer that lies in it")
 
 
 def _guess_sentences(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
     words = given.get("words") or _named(columns, WORDS)
     tags = given.get("tags") or _named(columns, TAGS)
-    if words is None or tags is None or not (_are_lists(columns[words]) and _are_lists(columns[tags])):
-        return None
+    if words is None or tags is None or not (are_lists(columns[words]) and are_lists(columns[tags])):
+        return _guess_words(columns, given)
     reason = f"columns '{words}' and '{tags}' hold a list each"
     return Guess({"kind": "token-classification", "words": words, "tags": tags}, reason)
+
+
+def _guess_words(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
+    """Rows of one word each, with its tag, and a column that tells the sentences apart.
+
+    UserError for tags such as B-PER if one of the other two columns is not found.
+    """
+    if {"text", "label"} & given.keys():
+        return None
+    words = given.get("words") or _named(columns, _WORD_COLUMNS, whole=True)
+    sentences = given.get("id") or _sentence_column(columns)
+    tags = given.get("tags") or next((name for name, values in columns.items() if are_tags(values)), None)
+    if tags is None and words is not None and _sentence_column(columns) is not None:
+        tags = _named(columns, _TAG_COLUMNS, without=[words], whole=True)
+    if tags is None:
+        return None
+    if words is None or sentences is None:
+        raise UserError(
+            f"column '{tags}' looks like tags of single words, one in each row; name the column of the words and the "
+            "one that tells the sentences apart, task.words=COLUMN task.id=COLUMN, or write a word a line, and a blank "
+            "line between two sentences (CoNLL)"
+        )
+    num_tags = len(set(map(as_text, columns[tags])))
+    task = {"kind": "token-classification", "words": words, "tags": tags, "id": sentences}
+    return Guess(task, f"each row holds a word and one of {num_tags} tags, and column '{sentences}' the sentence")
+
+
+def _sentence_column(columns: Columns) -> str | None:
+    """One that is filled where a sentence begins, or says the same in all its rows."""
+    names = {name: values for name, values in columns.items() if num_runs(values) < len(values)}
+    return _named(names, _SENTENCE_COLUMNS, whole=True) or _named(names, _SENTENCE_COLUMNS[:1])
 
 
 # ---- choices
@@ -81,9 +162,9 @@ def _guess_choices(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
         return None
     rows = [columns[choices[0]]] if len(choices) == 1 else [columns[choice] for choice in choices]
     options = [
-        list(row[0]) if len(choices) == 1 else [_text(value) for value in row] for row in zip(*rows, strict=True)
+        list(row[0]) if len(choices) == 1 else [as_text(value) for value in row] for row in zip(*rows, strict=True)
     ]
-    label_is = given.get("label_is") or _label_is([_text(value) for value in columns[label]], options)
+    label_is = given.get("label_is") or _label_is([as_text(value) for value in columns[label]], options)
     context = given.get("context") or _named(columns, _CONTEXTS, without=[*choices, label])
     question = given.get("question") or _named(columns, _QUESTIONS, without=[*choices, label])
     if context is None and question is None:
@@ -92,19 +173,19 @@ def _guess_choices(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
         if given.get("kind") is None and len(choices) == 2:
             return None  # two texts and a label may be a pair
         raise UserError(
-            f"columns {_listed(choices)} look like choices, but '{label}' is not always the number, the letter or the "
-            "text of one; name the columns, as in task.label=COLUMN, or set task.kind"
+            f"columns {list_names(choices)} look like choices, but '{label}' is not always the number, the letter or "
+            "the text of one; name the columns, as in task.label=COLUMN, or set task.kind"
         )
     texts = {name: column for name, column in (("context", context), ("question", question)) if column is not None}
     task = {"kind": "multiple-choice", **texts, "choices": choices, "label": label, "label_is": label_is}
-    shown = f"column '{choices[0]}' holds lists" if len(choices) == 1 else f"columns {_listed(choices)} hold choices"
+    shown = f"column '{choices[0]}' holds lists" if len(choices) == 1 else f"columns {list_names(choices)} hold choices"
     return Guess(task, f"{shown} and column '{label}' the {label_is} of the right one")
 
 
 def _choice_columns(columns: Columns) -> list[str]:
     """One column of lists, or the columns of one family such as ``choice0``, ``choice1``."""
     for name, values in columns.items():
-        if _plain(name) in _CHOICES and _are_lists(values) and all(len(value) > 1 for value in values):
+        if _plain(name) in _CHOICES and are_lists(values) and all(len(value) > 1 for value in values):
             return [name]
     families: dict[str, list[str]] = {}
     for name in columns:
@@ -130,21 +211,27 @@ def _label_is(labels: Sequence[str], options: Sequence[Sequence[str]]) -> str | 
 
 
 def _guess_texts(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
-    label, kind = given.get("label"), given.get("kind")
-    text, pair = given.get("text"), given.get("pair")
-    texts = [name for name, values in columns.items() if name not in (label, pair) and _are_texts(values)]
-    if text is None and pair is None:
-        text, pair = _pair(texts)
+    label, text, pair = given.get("label"), given.get("text"), given.get("pair")
+    texts = [name for name, values in columns.items() if name not in (label, pair) and are_texts(values)]
+    if text is None and pair is None and (two := _pair(texts)):
+        found = _guess_label(columns, given, *two)
+        if found is not None:
+            return found  # else one of the two may be the label
     if text is None:
         text = _named(columns, _TEXTS, without=set(columns) - set(texts)) or _longest(columns, texts)
-    if text is None:
-        return None
+    return None if text is None else _guess_label(columns, given, text, pair)
+
+
+def _guess_label(columns: Columns, given: Mapping[str, Any], text: str, pair: str | None) -> Guess | None:
+    label, kind = given.get("label"), given.get("kind")
     task = {"text": text} | ({} if pair is None else {"pair": pair})
     rest = {name: values for name, values in columns.items() if name not in (text, pair)}
-    flags = given.get("label_columns") or [name for name, values in rest.items() if _are_flags(values)]
+    flags = given.get("label_columns") or [name for name, values in rest.items() if are_flags(values)]
     label = label or _named(rest, _LABELS if len(flags) < 2 else _SURE_LABELS, whole=True)
     if label is None and len(flags) > 1 and kind in (None, "multi-label"):
-        return Guess({"kind": "multi-label", **task, "label_columns": flags}, f"columns {_listed(flags)} hold 0 or 1")
+        return Guess(
+            {"kind": "multi-label", **task, "label_columns": flags}, f"columns {list_names(flags)} hold 0 or 1"
+        )
     label = label or _named(_labelled(rest), (*_LABELS, *_MORE_LABELS)) or _fewest(rest)
     if label is None:
         return None
@@ -160,9 +247,9 @@ def _kind_of(values: Sequence[Any], kind: str | None) -> Guess | None:
     Missing ones say nothing here; whoever reads the file names the line.
     """
     values = [value for value in values if value is not None]
-    if _are_lists(values):
+    if are_lists(values):
         return Guess({"kind": "multi-label"}, "holds lists")
-    labels = [_text(value) for value in values]
+    labels = [as_text(value) for value in values]
     different = set(labels)
     separator = _separator(labels)
     example = next((label for label in labels if "," in label), None)
@@ -176,28 +263,51 @@ def _kind_of(values: Sequence[Any], kind: str | None) -> Guess | None:
         return Guess(
             {"kind": "multi-label", "label_separator": separator}, f"holds labels with '{separator}' between them"
         )
-    numbers = [_number(label) for label in labels]
+    numbers = [number_of(label) for label in labels]
     whole = {int(number) for number in numbers if number is not None and number == int(number)}
     are_numbers = None not in numbers and not any(isinstance(value, bool) for value in values)
-    are_classes = whole in ({*range(len(whole))}, {*range(1, len(whole) + 1)}) or len(whole) <= _MANY
+    are_classes = whole in ({*range(len(whole))}, {*range(1, len(whole) + 1)}) or len(whole) <= MANY
     if kind == "regression" or (kind is None and are_numbers and (len(whole) < len(set(numbers)) or not are_classes)):
         return Guess({"kind": "regression"}, f"holds {len(different)} different numbers")
-    if kind is None and len(labels) > _MANY and len(different) > len(labels) / 2:
+    if kind is None and len(labels) > MANY and len(different) > len(labels) / 2:
         return None  # a text rather than a class
     return Guess({"kind": "classification"}, f"holds {len(different)} different value{'s' * (len(different) > 1)}")
 
 
-def _pair(texts: Sequence[str]) -> tuple[str | None, str | None]:
-    plain = {_plain(name): name for name in texts}
-    for first, second in _PAIRS:
-        if first in plain and second in plain:
-            return plain[first], plain[second]
-    for first, second in combinations(texts, 2):
+def _pair(texts: Sequence[str]) -> tuple[str, str] | None:
+    """Two columns whose names belong together: whole ones, those that differ in a digit or a letter, last words."""
+    return _known_pair(texts, _PAIRS, _plain) or _twins(texts) or _known_pair(texts, _PAIRS[1:], _last_word)
+
+
+def _known_pair(
+    texts: Sequence[str], pairs: Sequence[tuple[str, str]], end: Callable[[str], str]
+) -> tuple[str, str] | None:
+    """Of names that are those of a pair, or of which the ``end`` is."""
+    for pair in pairs:
+        first, second = (
+            next((name for of in (_plain, end) for name in texts if of(name) == _plain(wanted)), None)
+            for wanted in pair
+        )
+        if first is not None and second is not None and first != second:
+            return first, second
+    return None
+
+
+def _twins(texts: Sequence[str]) -> tuple[str, str] | None:
+    """Those with the shortest names: beside sentence1 and sentence2 there may be sentence1_parse and its like."""
+    found = []
+    for first, second in combinations([name for name in texts if not _plain(name).strip("12ab").endswith("id")], 2):
         one, other = _plain(first), _plain(second)
         differing = [(x, y) for x, y in zip(one, other, strict=False) if x != y]
         if len(one) == len(other) and differing in ([("1", "2")], [("a", "b")]):
-            return first, second
-    return None, None
+            found.append((first, second))
+    return min(found, key=lambda names: len(names[0]), default=None)
+
+
+def _last_word(name: str) -> str:
+    """ "product_title", and "title_text", to "title"."""
+    words = re.findall("[a-z0-9]+", name.lower())
+    return next((word for word in reversed(words) if word not in ("text", "string")), "")
 
 
 def _separator(labels: Sequence[str]) -> str | None:
@@ -222,7 +332,7 @@ def _longest(columns: Columns, names: Sequence[str]) -> str | None:
 
 def _fewest(columns: Columns) -> str | None:
     """The column with the fewest different values, if they are few beside the rows."""
-    num_different = {name: len({_text(value) for value in values}) for name, values in _full(columns).items()}
+    num_different = {name: len({as_text(value) for value in values}) for name, values in full_columns(columns).items()}
     few = {
         name: number
         for name, number in num_different.items()
@@ -231,41 +341,10 @@ def _fewest(columns: Columns) -> str | None:
     return min(few, key=lambda name: few[name], default=None)
 
 
-# ---- what columns hold
-
-
-def _full(columns: Columns) -> Columns:
-    return {name: values for name, values in columns.items() if None not in values and "" not in values}
-
-
 def _labelled(columns: Columns) -> Columns:
     """Columns with a value in each row, or with several labels in some: those may have none in others."""
-    several = [name for name, values in columns.items() if _separator([_text(value) for value in values])]
-    return {name: columns[name] for name in columns if name in several or name in _full(columns)}
-
-
-def _are_lists(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, list) for value in values)
-
-
-def _are_texts(values: Sequence[Any]) -> bool:
-    """Strings, of which some are neither numbers nor flags."""
-    are_strings = all(isinstance(value, str) for value in values)
-    return are_strings and not _are_flags(values) and any(_number(value) is None for value in values if value)
-
-
-def _are_flags(values: Sequence[Any]) -> bool:
-    return {_text(value).lower() for value in values} <= FLAGS.keys()
-
-
-def _number(text: str) -> float | None:
-    """Of a text that is one; none without end, as 1e999 is."""
-    number = float(text) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII) else math.inf
-    return number if math.isfinite(number) else None
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    several = [name for name, values in columns.items() if _separator([as_text(value) for value in values])]
+    return {name: columns[name] for name in columns if name in several or name in full_columns(columns)}
 
 
 def _plain(name: str) -> str:
@@ -285,7 +364,8 @@ def _named(columns: Columns, names: Iterable[str], without: Iterable[str] = (), 
     return None
 
 
-def _listed(names: Sequence[str]) -> str:
+def list_names(names: Sequence[str]) -> str:
+    """Five of them at most, in quotes."""
     return ", ".join(f"'{name}'" for name in names[:5]) + (" ..." if len(names) > 5 else "")
 
 

@@ -1,0 +1,87 @@
+"""What the columns of a table hold, as far as a guess looks at it: texts, tags, flags, numbers."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from dokkai.data.label_sets import FLAGS
+
+Columns = Mapping[str, Sequence[Any]]
+"""The values of each column; None where a record has none."""
+
+TAG = re.compile(r"O|[BIESLUM]-\S+")
+"""What marks a word as part of a name, or of none."""
+MANY = 20  # more different whole numbers than this are measurements, not classes, if they are not 0, 1, 2, ...
+_SAMPLE = 1000  # of the values of a column, by which a text is told
+
+
+def full_columns(columns: Columns) -> Columns:
+    return {name: values for name, values in columns.items() if None not in values and "" not in values}
+
+
+def are_lists(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, list) for value in values)
+
+
+def are_texts(values: Sequence[Any]) -> bool:
+    """Strings, at least half of them filled, of which some are neither numbers nor flags."""
+    are_strings = all(isinstance(value, str) for value in values)
+    return (
+        are_strings
+        and 2 * sum(bool(value.strip()) for value in values) >= len(values)
+        and not are_flags(values)
+        and any(number_of(value) is None for value in values if value)
+    )
+
+
+def look_like_texts(values: Sequence[Any]) -> bool:
+    """Strings of several words, hardly one of them twice: no names, dates, addresses or categories."""
+    filled = [value for value in values if isinstance(value, str) and value.strip()]
+    if len(set(filled)) <= min(len(values) / 2, max(MANY, len(values) / 20)):
+        return False  # a query or a premise may stand in several rows
+    sample = filled[:_SAMPLE]
+    joined = "".join("".join(sample).split())
+    letters = "".join(filter(str.isalpha, joined))
+    words = [word for value in sample for word in value.split() if any(map(str.isalpha, word))]
+    num_foreign = sum(not letter.isascii() for letter in letters)
+    has_words = len(words) >= 2.5 * len(sample) or (num_foreign > len(letters) / 2 and len(letters) >= 6 * len(sample))
+    return has_words and 2 * len(letters) >= len(joined)
+
+
+def are_tags(values: Sequence[Any]) -> bool:
+    """Tags such as B-PER, I-PER and O."""
+    return (
+        all(isinstance(value, str) and TAG.fullmatch(value) for value in values)
+        and len({value == "O" for value in values}) == 2
+    )
+
+
+def lie_in(answers: Sequence[Any], contexts: Sequence[Any]) -> bool:
+    """Whether most answers are pieces of their contexts, and no classes such as yes and no."""
+    filled = [(answer, as_text(context)) for answer, context in zip(answers, contexts, strict=True) if answer]
+    if not filled or not all(isinstance(answer, str) for answer, _ in filled):
+        return False
+    are_classes = len(filled) > MANY and len({answer for answer, _ in filled}) <= 2
+    return not are_classes and 2 * sum(answer in context for answer, context in filled) > len(filled)
+
+
+def are_flags(values: Sequence[Any]) -> bool:
+    return {as_text(value).lower() for value in values} <= FLAGS.keys()
+
+
+def number_of(text: str) -> float | None:
+    """Of a text that is one; none without end, as 1e999 is."""
+    number = float(text) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII) else math.inf
+    return number if math.isfinite(number) else None
+
+
+def as_text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def num_runs(values: Sequence[Any]) -> int:
+    """How often a value begins that is not empty and not the one before."""
+    filled = [text for value in values if (text := as_text(value).strip())]
+    return sum(1 for _ in groupby(filled))
