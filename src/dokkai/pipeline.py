@@ -140,7 +140,10 @@ class Pipeline:
         """
         if not isinstance(self.task, QuestionAnswering):
             raise UserError("this model was not fine-tuned to answer questions; use `dokkai finetune squad ...` first")
-        length, most = len(self.tokenizer.tokens(question)), self.task.settings.max_question_length
+        tokens, most = self.tokenizer.tokens(question), self.task.settings.max_question_length
+        if tokens.share_foreign(self.tokenizer.unk_id) > 0.5:
+            say("most words of the question are foreign to this model; it was trained on another language")
+        length = len(tokens)
         if length > most:
             say(f"the question has {length} tokens; only the first {most} are read, so ask in fewer words")
         return self.predict([Question(str(i), question, text, (), is_labelled=False) for i, text in enumerate(texts)])

@@ -62,6 +62,36 @@ def test_standard_input(monkeypatch):
         assert (found.name, found.text.strip()) == ("standard input", expected)
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<html><p>caf\u00e9 &amp; bar</p>",
+        "\ufeff \n<?xml version='1.0'?><!-- a --><!-- <b> -->\n<!DOCTYPE HTML>\n<p>caf\u00e9 &amp; bar",
+    ],
+)
+def test_a_page_without_a_name_is_known_by_its_head(page, tmp_path, monkeypatch):
+    """On standard input, and in a file of no ending that is read; one called text is text."""
+    content = page.encode()
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    (tmp_path / "page").write_bytes(content)
+    (tmp_path / "page.txt").write_bytes(content)
+    typed, named, text = read_documents(["-", tmp_path / "page", tmp_path / "page.txt"])
+    assert typed.text.strip() == named.text.strip() == "caf\u00e9 & bar"
+    assert "&amp;" in text.text
+
+
+def test_a_word_file_on_standard_input(monkeypatch):
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(word("seven"))))
+    assert read_documents(["-"])[0].text == "seven"
+
+
+def test_a_head_that_is_hard_to_judge_is_judged_at_once(tmp_path):
+    """Comments without end, and nothing but white space: no time that grows with the square of the length."""
+    for content in (b"<!-- a -->" * 800, b" " * 8000 + b"x", b"<!--" * 2000):
+        (tmp_path / "odd").write_bytes(content)
+        assert read_documents([tmp_path / "odd"])[0].text == content.decode()
+
+
 def test_what_cannot_be_read_in_a_folder_is_named(folder, capsys):
     bad = {"bad.txt": b"caf\xe9", "bad.pdf": b"%PDF-", "bad.docx": b"PK", "bad.md": b"", "blank.txt": b" \n"}
     for name, content in bad.items():

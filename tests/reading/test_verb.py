@@ -99,6 +99,9 @@ def test_mistakes(home, folder, tmp_path):
     assert "--chat standard input holds the questions" in fails("ask", "--chat", "-", *model)
     (tmp_path / "empty").mkdir()
     assert "no file in this folder can be read" in fails("ask", "Who?", tmp_path / "empty", *model)
+    line = "the question comes first, then the files"
+    assert fails("ask", folder / "a.txt", "Who?", *model) == f"'{folder / 'a.txt'}' is a file, not a question; {line}"
+    assert "x: no such file" in fails("ask", "Who?" * 100, tmp_path / "x", *model)
     assert "Invalid value for '--n-best'" in fails("ask", "Who?", folder, *model, "--n-best", 0)
 
 

@@ -12,6 +12,7 @@ from small_vocabulary import VOCABULARY, build
 from dokkai.errors import UserError
 from dokkai.tokenization import Tokenizer
 from dokkai.tokenization.tokenizer import SpecialTokens
+from dokkai.tokenization.tokens import Tokens
 from dokkai.tokenization.wordpiece import WordPieceBackend
 
 TOKENIZER = build()
@@ -157,3 +158,22 @@ def test_the_fingerprint_follows_what_decides_the_ids(tokenizer):
 def test_a_vocabulary_without_a_special_token():
     with pytest.raises(UserError, match=r"the vocabulary has no \[MASK\], which BERT needs"):
         Tokenizer(WordPieceBackend([token for token in VOCABULARY if token != "[MASK]"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("", 0.0),
+        ("a b c", 0.0),
+        ("\u96ea \u96ea a", 2 / 3),  # not in the vocabulary at all
+    ],
+)
+def test_words_that_are_foreign(text, share, tokenizer):
+    assert tokenizer.tokens(text).share_foreign(tokenizer.unk_id) == pytest.approx(share)
+
+
+def test_a_word_that_is_spelled_is_foreign(tokenizer):
+    """One piece for each of three letters or more; not "ab" in two pieces, nor three pieces for six letters."""
+    spelled = Tokens([9, 9, 9, 9, 9, 8], [(0, 1), (1, 2), (2, 3), (4, 5), (5, 6), (7, 10)], [0, 0, 0, 1, 1, 2])
+    assert spelled.share_foreign(1) == pytest.approx(1 / 3)
+    assert Tokens([9, 9, 9], [(0, 2), (2, 4), (4, 6)], [0, 0, 0]).share_foreign(1) == 0

@@ -2,6 +2,7 @@
 
 import codecs
 import os
+import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,10 @@ KINDS = (".txt", ".md", ".html", ".htm", ".pdf", ".docx")
 
 _HEAD = 8192  # bytes by which a file is judged: text has no zero byte
 _PDF = b"%PDF-"
+_HTML = re.compile(  # behind a mark of UTF-8, comments and what XML begins with
+    rb"(?:\xef\xbb\xbf)?(?>\s|<\?xml[^>]*>|<!--.*?-->)*+<(?:!doctype html|html)\b", re.IGNORECASE | re.DOTALL
+)
+_WORD = b"PK\x03\x04"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +117,24 @@ def _kind(name: str) -> str:
     return (Path(path.stem) if path.suffix.lower() in COMPRESSED else path).suffix.lower()
 
 
+def _kind_of(path: str, head: bytes) -> str:
+    """What a file holds, by its name; a PDF, and what has no name or another ending than ``KINDS``, by its head."""
+    kind = _kind(path)
+    if head.startswith(_PDF):
+        return ".pdf"
+    if kind in KINDS:
+        return kind
+    if path == "-" and head.startswith(_WORD):
+        return ".docx"
+    return ".html" if _HTML.match(head) else ".txt"
+
+
 def _read(path: str | Path) -> Document:
     """One file. UserError if it cannot be read, or holds no text."""
     name = name_of(path)
     with open_text(path) as stream:
         head = stream.peek(_HEAD)[:_HEAD]
-        match ".pdf" if head.startswith(_PDF) else _kind(str(path)):
+        match _kind_of(str(path), head):
             case ".pdf":
                 document = Document(name, *text_of_pdf(stream.read(), name))
             case ".docx":

@@ -10,19 +10,29 @@ from rich.text import Text
 from dokkai.reading.answers import FoundAnswer
 
 _AROUND = 400  # characters of the sentence that are shown on either side of the answer
+_HALF, _WORTH = 0.5, 0.01  # confidence from which no answer is called so, and an answer beside it is shown
 _CERTAIN, _LIKELY = 0.7, 0.4  # confidence from which an answer is shown in green, in yellow
 
 
-def show_answers(found: Sequence[FoundAnswer]) -> None:
-    """Print each answer, its sentence with the answer marked, its place and the confidence; or that there is none."""
+def show_answers(found: Sequence[FoundAnswer], n_best: int) -> None:
+    """Print each answer, its sentence with the answer marked, its place and the confidence; or that there is none.
+
+    Of a list that is longer than ``n_best`` the rest is left out. But one who is told that there is no answer sees what
+    comes closest, where it has a confidence worth printing.
+    """
     console = Console(highlight=False, soft_wrap=True)
-    for item in found:
+    closest = [] if found[0].answer or n_best > 1 else [item for item in found[1:2] if item.confidence >= _WORTH]
+    shown = [*found[:n_best], *closest]
+    for item in shown:
         if item.answer:
             _show(item, console)
-        else:
+            continue
+        if item.confidence >= _HALF:
             console.print(f"The text does not hold an answer (confidence {item.confidence:.0%}).")
-            if len(found) > 1:
-                console.print("What comes closest:")
+        else:  # many candidates share the rest
+            console.print(f"No answer is likely enough (confidence that there is none: {item.confidence:.0%}).")
+        if len(shown) > 1:
+            console.print("What comes closest:")
 
 
 def _show(item: FoundAnswer, console: Console) -> None:

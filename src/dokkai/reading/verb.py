@@ -1,6 +1,7 @@
 """The verb ``ask``: documents read, one question or a conversation, answers shown."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from dokkai.errors import UserError
 from dokkai.pipeline import load
@@ -32,6 +33,8 @@ def answer_from_files(
     files = [question, *paths] if chat else paths
     if chat and "-" in files:
         raise UserError("with --chat standard input holds the questions; give the text in a file")
+    if not chat and files and _is_there(question) and not _is_there(files[-1]):
+        raise UserError(f"'{question}' is a file, not a question; the question comes first, then the files")
     if not (chat or question.strip()):
         raise UserError("the question is empty")
     reader = load(model, device)
@@ -42,7 +45,7 @@ def answer_from_files(
             reader,
             question,
             collection,
-            n_best=n_best,
+            n_best=n_best if as_json else max(2, n_best),
             num_passages=num_passages,
             always_answer=always_answer,
             earlier=earlier,
@@ -50,6 +53,13 @@ def answer_from_files(
         if as_json:
             print_answers(found, indent=None if chat else 2)
         else:
-            show_answers(found)
+            show_answers(found, n_best)
 
     converse(answer) if chat else answer(question)
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # longer than a name can be
+        return False

@@ -1,6 +1,7 @@
 """The seam of the tokenizer: a backend finds words in a text and gives the ids of one word; all else stands on that."""
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONTINUATION = "##"  # the mark of a piece that continues a word
+
+_SPELLED = 3  # letters from which a word of one piece for each is called spelled
 
 Span = tuple[int, int]  # start and end, in code points of the original string
 
@@ -26,6 +29,21 @@ class Tokens:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def share_foreign(self, unk_id: int) -> float:
+        """The share of words that the vocabulary lacks, or has only letter by letter: of another language, most likely.
+
+        ``unk_id`` is that of [UNK].
+        """
+        words: dict[int, list[int]] = defaultdict(list)
+        for place, word in enumerate(self.word_ids):
+            words[word].append(place)
+        foreign = 0
+        for places in words.values():
+            letters = self.offsets[places[-1]][1] - self.offsets[places[0]][0]
+            is_unknown = any(self.ids[place] == unk_id for place in places)
+            foreign += is_unknown or len(places) >= max(letters, _SPELLED)
+        return foreign / len(words) if words else 0.0
 
 
 class Backend(ABC):
