@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from command_line import EXAMPLES, dokkai, external, make_home, tree, works
+from command_line import EXAMPLES, dokkai, external, fails, make_home, tree, works
+from dokkai import shipped
 from dokkai.training.finetune import usual_head_rate, usual_rate
 
 SHORT = ["task.max_length=64", "train.steps=2", "train.batch_size=4"]
@@ -53,6 +54,19 @@ def test_with_a_file_to_measure_on_nothing_is_held_out(home, tmp_path):
     assert done.code == 0, done.err
     assert "held out" not in done.err and "fine-tuning on 36 examples" in done.err
     assert "3 of 6 examples to measure on are among those to train on too (line 2, line 3, line 4)" in done.err
+
+
+def test_a_table_and_nothing_else(home, tmp_path, monkeypatch):
+    """Without --train, --from and --out: a table in the place of a recipe, the encoder that ships, its name."""
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "models")
+    shutil.copytree(home / "encoder", tmp_path / "models" / "encoder-en")
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(EXAMPLES / "topics-train.csv", tmp_path / "mine.v2.csv")
+    done = dokkai("finetune", "mine.v2.csv", *SHORT)
+    assert done.code == 0 and "the run goes to runs/mine; --out RUN names another place" in done.err, done.err
+    record = json.loads((tmp_path / "runs" / "mine" / "run.json").read_text(encoding="utf-8"))
+    assert record["state"] == "finished" and record["sources"]["train"].endswith("mine.v2.csv")
+    assert record["sources"]["from"] == "encoder-en"
 
 
 def test_a_recipe_holds_out_nothing_unless_it_says_so(home, tmp_path):
@@ -160,6 +174,8 @@ def test_mistakes(home, tmp_path):
     shutil.copy(EXAMPLES / "topics-train.csv", table)
     assert "a.csv: unknown setting 'train.epoch'; did you mean 'train.epochs'?" in said(table, "train.epoch=3")
     assert "unknown recipe 'label=x'" in said(table, "label=x")
+    line = "no examples to train on; give --train FILE, or the file alone: dokkai finetune my.csv"
+    assert fails("finetune", "--from", home / "encoder") == fails("finetune", tmp_path / "none.csv") == line
     assert not (tmp_path / "run").exists()
 
 

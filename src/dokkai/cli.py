@@ -5,6 +5,7 @@ verbs.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ import typer
 from dokkai.errors import UserError
 from dokkai.exits import quick_imports, run_app
 from dokkai.printing import print_facts, print_json, print_masks, print_run
+from dokkai.progress import say
 from dokkai.shipped import ENCODER, READER, model_or_default
 
 if TYPE_CHECKING:
@@ -165,10 +167,14 @@ def pretrain(
     epilog="Example: dokkai finetune squad --from runs/mini --train train.json --dev dev.json --out runs/reader"
 )
 def finetune(
-    train: Annotated[Path, typer.Option(help="examples to train on: a file, or a data set of the hub")],
-    out: Annotated[Path, typer.Option(help="run directory; the same command continues a stopped run")],
     recipe: Annotated[
-        str | None, typer.Argument(help="a recipe (see `dokkai recipes`) or a TOML file; none: guessed from --train")
+        str | None,
+        typer.Argument(help="a recipe (see `dokkai recipes`) or a TOML file; none, or the examples: guessed from them"),
+    ] = None,
+    train: Annotated[Path | None, typer.Option(help="examples to train on: a file, or a data set of the hub")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="run directory; the same command continues a stopped run; unset: runs/NAME OF THE EXAMPLES"),
     ] = None,
     origin: Annotated[
         str | None,
@@ -194,21 +200,36 @@ def finetune(
     start = model_or_default(origin, ENCODER, "start from; give --from RUN")
     if recipe is not None and "." in recipe.partition("=")[0] and "=" in recipe:  # the first of the settings
         overrides, recipe = [recipe, *(overrides or ())], None
+    examples, recipe = _examples_and_recipe(train, recipe)
+    directory = out or Path("runs", re.split(r"[.\[]", examples.name)[0].replace(":", "-"))
+    if out is None:
+        say(f"the run goes to {directory}; --out RUN names another place")
 
-    def run(more: list[str], directory: Path) -> "Pipeline":
+    def run(more: list[str], place: Path) -> "Pipeline":
         words = [*(overrides or ()), *more]
-        return run_finetune(recipe, start, train, directory, dev, words, random_weights, limit, device, cache)
+        return run_finetune(recipe, start, examples, place, dev, words, random_weights, limit, device, cache)
 
     if seeds is None and not grid:
-        run([], out)
-        print_run(out, as_json)
+        run([], directory)
+        print_run(directory, as_json)
         return
     from dokkai.training.finetune import guess
     from dokkai.training.several import choose_points, run_several, show_table
 
-    chosen = guess(train, start, overrides or ()) if recipe is None else recipe
-    record = run_several(*choose_points(chosen, overrides or (), seeds, grid, dev is not None), out, run)
+    chosen = guess(examples, start, overrides or ()) if recipe is None else recipe
+    record = run_several(*choose_points(chosen, overrides or (), seeds, grid, dev is not None), directory, run)
     print_json(record) if as_json else print(show_table(record))
+
+
+def _examples_and_recipe(train: Path | None, recipe: str | None) -> tuple[Path, str | None]:
+    """What to train on, and by which recipe: examples in the place of a recipe mean that it is guessed."""
+    from dokkai.settings import recipe_names
+
+    if train is not None:
+        return train, recipe
+    if recipe is None or recipe in recipe_names() or Path(recipe).suffix == ".toml" or not Path(recipe).exists():
+        raise UserError("no examples to train on; give --train FILE, or the file alone: dokkai finetune my.csv")
+    return Path(recipe), None
 
 
 @app.command(epilog="Example: dokkai evaluate runs/reader dev.json --squad-files answers")
