@@ -11,11 +11,17 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("dokkai needs Python 3.11 or newer; set PYTHON=python3.x") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt "setuptools>=77"
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m compileall -q src
+	touch $@
+
+# What the tests and checks need beside it.
+$(VENV)/.tools: $(VENV)/.ready
 	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable ".[test,check]"
 	touch $@
 
 # TensorFlow, which some slow tests compare with: nothing but test-all needs it.
-$(VENV)/.reference: $(VENV)/.ready
+$(VENV)/.reference: $(VENV)/.tools
 	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable ".[reference]"
 	touch $@
 
@@ -25,13 +31,13 @@ demo: setup
 demo-train: setup
 	bash examples/train.sh
 
-test: setup
+test: $(VENV)/.tools
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadscope
 
 test-all: $(VENV)/.reference
 	DOKKAI_REFERENCE=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope
 
-check: setup
+check: $(VENV)/.tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

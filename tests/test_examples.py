@@ -2,8 +2,14 @@
 
 import csv
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SPLITS = ("train", "dev")
@@ -106,3 +112,27 @@ def test_readme_counts():
             f"{len(paragraphs(split))} passages, {len(questions(split))} questions ({impossible} without an answer)"
         ) in readme
         assert f"{len(topic_rows(split))} rows" in readme
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (
+            "Ada Moss wrote the manual in 1912.\nWho wrote the manual?\n",
+            '$ dokkai ask "Who wrote the manual?" demo/yours.txt',
+        ),
+        ("", 'Another time: dokkai ask "a question?" FILE_OR_FOLDER...'),
+    ],
+)
+def test_the_demo(typed, expected, tmp_path):
+    """What `make demo` runs after it has set up: three questions about an example, and one that is typed."""
+    (tmp_path / "examples").mkdir()
+    for name in ("demo.sh", "lighthouse.txt"):
+        shutil.copy(EXAMPLES / name, tmp_path / "examples")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = ["bash", tmp_path / "examples" / "demo.sh"]
+    done = subprocess.run(command, input=typed, capture_output=True, text=True, env=os.environ | {"PATH": path})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\nJohn Smeaton\n" in done.stdout and "The text does not hold an answer" in done.stdout
+    assert expected in done.stdout and "Traceback" not in done.stdout + done.stderr
+    assert ("Ada Moss" in done.stdout.partition(expected)[2]) == bool(typed)

@@ -79,6 +79,36 @@ def test_only_what_is_declared_is_there(installed: Path) -> None:
         assert found.returncode != 0, f"{name} came along"
 
 
+OFFLINE = """
+import socket, sys
+def refuse(*words, **more):
+    sys.exit(f"a connection was tried: {words}")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+from dokkai.cli import main
+main()
+"""
+
+
+def test_the_models_that_ship_answer_with_the_network_off(installed: Path, tmp_path: Path) -> None:
+    """Not a test of how well they read: a wrong vocabulary, weights or threshold would give other words."""
+
+    def dokkai(*words: str, stdin: str = "") -> str:
+        command = [installed / "python", "-c", OFFLINE, *words]
+        done = subprocess.run(command, cwd=tmp_path, input=stdin, capture_output=True, text=True, env=ENVIRONMENT)
+        assert done.returncode == 0, (words, done.stderr)
+        return done.stdout
+
+    lighthouse = str(ROOT / "examples" / "lighthouse.txt")
+    (found,) = json.loads(dokkai("ask", "Who built a lighthouse on the Eddystone rocks?", lighthouse, "--json"))
+    assert found["answer"] == "John Smeaton" and found["confidence"] > 0.4
+    (none,) = json.loads(dokkai("ask", "Who painted the ceiling of the chapel?", lighthouse, "--json"))
+    assert none["answer"] == "" and none["confidence"] > 0.5
+    guesses = json.loads(dokkai("fill-mask", "The capital of France is [MASK].", "--json"))
+    assert "paris" in [guess["token"] for guess in guesses[0]]
+    vector = json.loads(dokkai("embed", stdin="a text\n"))["vector"]
+    assert len(vector) == 384 and 0.01 < sum(x * x for x in vector) ** 0.5 < 1000
+
+
 def test_every_verb_runs_from_another_folder(installed: Path, tmp_path: Path) -> None:
     def dokkai(*words: str, stdin: str = "") -> str:
         command = [installed / "dokkai", *words]
