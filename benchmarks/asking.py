@@ -70,6 +70,8 @@ def main() -> None:
         f"python benchmarks/asking.py --model {args.model} --questions {args.questions}",
         runs,
         versions=versions("dokkai", "torch", "bm25s"),
+        passages=PASSAGES,
+        prior=PRIOR,
     )
     json.dump([run for run in runs if "confidence" in run], sys.stderr, indent=1)
 

@@ -7,7 +7,8 @@ On SQuAD-like dev files (``$DOKKAI_DATA/squad``):
 - 2.0: exact match and F1 at the model's own threshold, beside always answering "none"; unanswerable questions caught,
   answerable ones refused;
 - of the answers shown on 2.0 with a confidence, how many are right (exact match), by tenths, and the calibration error;
-- twenty answers as they came: questions of 2.0 drawn by a fixed seed.
+- twenty answers as they came: questions of 2.0 drawn by a fixed seed;
+- the passages of ``examples/dev.json``: the same figures, and the first question of each passage with its answer.
 
 Kinds of answer go by simple rules, in this order: ``date`` has a month, a weekday, a year of four digits or a century;
 ``number`` has a digit or a word for a number; ``person`` and ``place`` are capitalized and the question asks who, or
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import versions, write_result
+from measuring import ROOT, versions, write_result
 
 _DATE = re.compile(
     r"\b(january|february|march|april|may|june|july|august|september|october|november|december|monday|tuesday|wednesday"
@@ -82,14 +83,20 @@ def length_of_passage(context: str) -> str:
 
 
 def by(
-    questions: Sequence[Any], predictions: Sequence[dict[str, Any]], group: Callable[[Any], str]
+    questions: Sequence[Any],
+    predictions: Sequence[dict[str, Any]],
+    group: Callable[[Any], str],
+    by_length: bool = False,
 ) -> dict[str, dict[str, float]]:
-    """Exact match and F1 of each group, the largest first."""
+    """Exact match and F1 of each group, the largest first; with ``by_length`` that of the shortest passages first."""
     groups: dict[str, list[int]] = defaultdict(list)
     for number, item in enumerate(questions):
         groups[group(item)].append(number)
     found = {}
-    for name, numbers in sorted(groups.items(), key=lambda pair: -len(pair[1])):
+    order = {name: -len(numbers) for name, numbers in groups.items()}
+    if by_length:
+        order = {name: len(questions[numbers[0]].context.split()) for name, numbers in groups.items()}
+    for name, numbers in sorted(groups.items(), key=lambda pair: order[pair[0]]):
         found[name] = {"questions": len(numbers)} | scores(
             [questions[i] for i in numbers], [predictions[i] for i in numbers]
         )
@@ -133,6 +140,41 @@ def refused(questions: Iterable[Any], predictions: Iterable[dict[str, Any]]) -> 
     return {"caught": 100 * float(np.mean(caught)), "falsely_refused": 100 * float(np.mean(false))}
 
 
+def drawn(questions: Sequence[Any]) -> list[int]:
+    """The places of questions, drawn by a fixed seed."""
+    return list(map(int, np.random.default_rng(0).permutation(len(questions))[:_SHOWN]))
+
+
+def first_of_each(questions: Sequence[Any]) -> list[int]:
+    """The place of the first question about each passage."""
+    return list({item.context: place for place, item in reversed(list(enumerate(questions)))}.values())[::-1]
+
+
+def may_refuse(reader: Any, task: Any, file: Path, shown: Callable[[Sequence[Any]], list[int]]) -> dict[str, Any]:
+    """Questions some of which have no answer; of those that ``shown`` picks, the answers as they came."""
+    questions = task.read(file)
+    predictions = reader.predict(questions)
+    right = task.is_right(questions, predictions)
+    return {
+        "file": file.name.split(".json")[0],
+        "questions": len(questions),
+        "scores": task.score(questions, predictions),
+        "always none": scores(questions, [item | {"answer": ""} for item in predictions]),
+        "refused": refused(questions, predictions),
+        "confidence": believed(predictions, right),
+        "as they came": [
+            {
+                "question": questions[i].question,
+                "right": sorted({answer.text for answer in questions[i].answers}),
+                "answer": predictions[i]["answer"],
+                "confidence": predictions[i]["probability"],
+                "is_right": right[i],
+            }
+            for i in shown(questions)
+        ],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a model directory, or the name of one that ships")
@@ -153,40 +195,17 @@ def main() -> None:
     questions = reader.task.read(args.data / "squad" / "dev-v1.1.json.xz")
     predictions = reader.predict(questions)
     groups = {
-        "kind": lambda q: kind_of_answer(q.question, q.answers[0].text),
-        "question word": lambda q: question_word(q.question),
-        "words of the passage": lambda q: length_of_passage(q.context),
+        "kind": by(questions, predictions, lambda q: kind_of_answer(q.question, q.answers[0].text)),
+        "question word": by(questions, predictions, lambda q: question_word(q.question)),
+        "words of the passage": by(questions, predictions, lambda q: length_of_passage(q.context), by_length=True),
     }
     run = {"file": "dev-v1.1", "scores": scores(questions, predictions), "questions": len(questions)}
-    runs.append(run | {"by": {name: by(questions, predictions, group) for name, group in groups.items()}})
+    runs.append(run | {"by": groups})
 
     reader.task = own
     if own.settings.no_answer:
-        questions = own.read(args.data / "squad" / "dev-v2.0.json.xz")
-        predictions = reader.predict(questions)
-        right = own.is_right(questions, predictions)
-        silent = [item | {"answer": ""} for item in predictions]
-        chosen = np.random.default_rng(0).permutation(len(questions))[:_SHOWN]
-        runs.append(
-            {
-                "file": "dev-v2.0",
-                "questions": len(questions),
-                "scores": own.score(questions, predictions),
-                "always none": scores(questions, silent),
-                "refused": refused(questions, predictions),
-                "confidence": believed(predictions, right),
-                "as they came": [
-                    {
-                        "question": questions[i].question,
-                        "right": sorted({answer.text for answer in questions[i].answers}),
-                        "answer": predictions[i]["answer"],
-                        "confidence": predictions[i]["probability"],
-                        "is_right": right[i],
-                    }
-                    for i in map(int, chosen)
-                ],
-            }
-        )
+        runs.append(may_refuse(reader, own, args.data / "squad" / "dev-v2.0.json.xz", drawn))
+        runs.append(may_refuse(reader, own, ROOT / "examples" / "dev.json", first_of_each))
     write_result(
         f"reading-{args.name}",
         f"python benchmarks/reading.py {args.model} --name {args.name}",

@@ -9,10 +9,13 @@ import statistics
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "docs" / "experiments.md", ROOT / "docs" / "guide" / "reader.md")
+READER_CARD = ROOT / "models" / "reader-en.md"
+PAGES = (ROOT / "docs" / "experiments.md", ROOT / "docs" / "guide" / "reader.md", READER_CARD)
+COPY = ROOT / "src" / "dokkai" / "models" / READER_CARD.stem / "README.md"  # of the card, beside the model
 RESULTS = ROOT / "benchmarks" / "results"
 TASKS = ("cola", "sst-2", "mrpc", "rte", "sts-b", "conll-2003", "dream", "mctest", "squad-2.0")  # the order of the rows
 PEERS = ("dokkai", "transformers")
+_PARTS = (("all questions", ""), ("those with an answer", "HasAns_"), ("those without one", "NoAns_"))
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -348,6 +351,42 @@ def waiting(result: dict) -> str:
     return table(["", "seconds", "from, to", "repetitions"], rows)
 
 
+def asking(result: dict) -> str:
+    """Questions put to ever more text; of the settings of the search those that ``ask`` has."""
+    rows = []
+    for run in result["runs"]:
+        if run["prior"] == result["prior"]:
+            cells = [f"{run['scores'][name]:.1f}" for name in ("exact", "f1")]
+            cells += [f"{run['refused'][name]:.1f} %" for name in ("caught", "falsely_refused")]
+            rows.append([run["collection"], str(run["passages"]), *cells])
+    return table(["text", "passages read", "EM", "F1", "without an answer, refused", "with one, refused"], rows)
+
+
+def asking_confidence(result: dict) -> str:
+    """Of the answers that ``ask`` shows, how many are right, by the text that they come from."""
+    found = {run["collection"]: run["confidence"] for run in result["runs"] if "confidence" in run}
+    starts = sorted({row["from"] for one in found.values() for row in one["tenths"]})
+    rows = []
+    for start in starts:
+        cells = [f"{100 * start:.0f} to {100 * start + 10:.0f} %"]
+        for one in found.values():
+            row = next((row for row in one["tenths"] if row["from"] == start), None)
+            cells.append(f"{100 * row['right']:.0f} % of {row['answers']}" if row else "")
+        rows.append(cells)
+    errors = [f"{100 * one['calibration_error']:.1f} %" for one in found.values()]
+    return table(["shown with", *found], [*rows, ["expected calibration error", *errors]])
+
+
+def prior_of_reader(result: dict) -> str:
+    """F1 by what a point of BM25 is worth, on both halves of the questions."""
+    rows = []
+    for run in result["runs"]:
+        if run["passages"] == result["passages"] and run["collection"] != "its passage":
+            halves = [f"{half['f1']:.1f}" for half in run["halves"]]
+            rows.append([run["collection"], f"{run['prior']:g}", f"{run['scores']['f1']:.1f}", *halves])
+    return table(["text", "weight", "F1", "first half", "second half"], rows)
+
+
 def overlap(result: dict) -> str:
     """A reader on passages that its encoder may have seen, and on others."""
     rows = [
@@ -378,7 +417,7 @@ def shapes(result: dict) -> str:
 
 def reading_scores(result: dict) -> str:
     """Both dev files, and always answering "none"."""
-    with_answers, both = result["runs"]
+    with_answers, both = result["runs"][:2]
     rows = [
         [f"SQuAD 1.1, {with_answers['questions']:,} questions, it must answer", with_answers["scores"]],
         [f"SQuAD 2.0, {both['questions']:,} questions, it may say none", both["scores"]],
@@ -394,9 +433,9 @@ def reading_by(result: dict, name: str) -> str:
     return table([name.replace("-", " "), "questions", "EM", "F1"], rows)
 
 
-def reading_refused(result: dict) -> str:
+def reading_refused(result: dict, place: int = 1) -> str:
     """How often it rightly and wrongly says that there is no answer."""
-    found, scores = result["runs"][1]["refused"], result["runs"][1]["scores"]
+    found, scores = result["runs"][place]["refused"], result["runs"][place]["scores"]
     rows = [
         ["questions without an answer that it refused", f"{scores['NoAns_total']:,.0f}", f"{found['caught']:.1f} %"],
         ["questions with one that it refused", f"{scores['HasAns_total']:,.0f}", f"{found['falsely_refused']:.1f} %"],
@@ -414,10 +453,20 @@ def reading_confidence(result: dict) -> str:
         ]
         for row in result["runs"][1]["confidence"]["tenths"]
     ]
+    error = result["runs"][1]["confidence"]["calibration_error"]
+    rows.append(["expected calibration error", "", f"{100 * error:.1f} %"])
     return table(["shown with", "answers", "right"], rows)
 
 
-def reading_answers(result: dict) -> str:
+def reading_examples(result: dict) -> str:
+    """The passages of the examples: scores, refusals, and the first question of each."""
+    found = result["runs"][2]
+    rows = [[name, *(f"{found['scores'][f'{key}{kind}']:.1f}" for kind in ("exact", "f1"))] for name, key in _PARTS]
+    parts = (table(["", "EM", "F1"], rows), reading_refused(result, 2), reading_answers(result, 2))
+    return "\n\n".join(parts)
+
+
+def reading_answers(result: dict, place: int = 1) -> str:
     """Answers as they came."""
     rows = [
         [
@@ -427,7 +476,7 @@ def reading_answers(result: dict) -> str:
             f"{100 * item['confidence']:.0f} %",
             "yes" if item["is_right"] else "no",
         ]
-        for item in result["runs"][1]["as they came"]
+        for item in result["runs"][place]["as they came"]
     ]
     return table(["question", "right answer", "its answer", "confidence", "right"], rows)
 
@@ -471,6 +520,10 @@ def render(name: str) -> str:
         "refused": reading_refused,
         "confidence": reading_confidence,
         "answers": reading_answers,
+        "examples": reading_examples,
+        "asking": asking,
+        "asking_confidence": asking_confidence,
+        "asking_prior": prior_of_reader,
     }
     if kind in of_all:
         return of_all[kind](result)
@@ -503,3 +556,4 @@ def fill(page: str) -> str:
 if __name__ == "__main__":
     for page in PAGES:
         page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
+    COPY.write_text(READER_CARD.read_text(encoding="utf-8"), encoding="utf-8")
