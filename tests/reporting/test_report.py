@@ -137,6 +137,16 @@ def test_the_page_says_it_all(run, tokenizer):
     assert page.tags.count("svg") == 4  # confidence, loss, accuracy, f1_macro
 
 
+def test_a_run_that_is_stuck_to_the_end(run):
+    """Without a label, where the loss alone tells."""
+    again = {"step": 8, "loss": 1.39, "guessing": 1.3863, "learning_rate": 5e-4}
+    write_report(run, RECORD | {"restarts": [again | {"learning_rate": 1e-3}], "stuck": again})
+    page = check_alone((run / "report.html").read_text(encoding="utf-8"))
+    line = "Stuck at step 8 with learning rate {}: the loss (1.39) was no better than that of guessing (1.386). {}"
+    assert line.format("0.001", "Begun anew with half the rate.") in page.text
+    assert line.format("0.0005", "No restart was left.") in page.text
+
+
 def test_a_temperature_that_was_left_out(run):
     left_out = RECORD["calibration"] | {"ece_after": 0.3, "left_out": "the calibration error rises"}
     write_report(run, RECORD | {"calibration": left_out})

@@ -11,7 +11,7 @@ from tiny_tasks import KINDS, build, predict, tiny_model
 from dokkai.errors import UserError
 from dokkai.settings import TrainSettings, describe_settings
 from dokkai.tasks import create_task
-from dokkai.tasks.base import num_rows
+from dokkai.tasks.base import guessing_of, num_rows
 from dokkai.training.finetune import FeatureBatches
 
 
@@ -76,6 +76,32 @@ def test_examples_without_labels(case, model):
     batch = task.collate(features, longest(features))
     assert set(task.counts(batch).values()) == {0}
     assert all(float(loss.detach()) == 0 for loss in task.losses(model(batch), batch).values())
+
+
+def test_what_guessing_comes_to(case, model):
+    """The loss of the best logits that are the same for every text; kinds with classes or choices say it."""
+    task = case.task
+    found = guessing_of(task, case.examples)
+    assert (found is not None) is (task.kind in ("classification", "multi-label", "multiple-choice"))
+    if found is None:
+        return
+    features = task.encode(case.examples, training=True)
+    batch = task.collate(features, longest(features))
+    ((name, like),) = model(batch).items()
+    bias = torch.zeros(like.shape[1:], requires_grad=True)
+    optimizer = torch.optim.LBFGS([bias], max_iter=50)
+
+    def loss():
+        optimizer.zero_grad()
+        (value,) = task.losses({name: bias.expand(like.shape)}, batch).values()
+        value = value / sum(task.counts(batch).values())
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    assert found.loss == pytest.approx(float(loss().detach()), abs=1e-5)
+    if found.key is not None:
+        assert all(found.key in item for item in predict(task, model, case.examples))
 
 
 def gradients(task, model, batches):

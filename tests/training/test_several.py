@@ -8,7 +8,7 @@ import pytest
 from command_line import EXAMPLES, dokkai, fails, make_home, works
 from dokkai.errors import UserError
 from dokkai.training import finetune as finetuning
-from dokkai.training.several import Point, choose_points, grid, run_several, seeds, show_table
+from dokkai.training.several import Point, choose_points, find_low_rates, grid, run_several, seeds, show_table
 from killing import killed_at_call, weights
 
 SHORT = ["train.steps=2", "train.batch_size=8", "task.max_length=16", "train.learning_rate=1e-3", "train.restarts=0"]
@@ -96,7 +96,9 @@ def test_grid(home, tmp_path):
     recipe, out = tmp_path / "recipe.toml", tmp_path / "out"
     recipe.write_text(GRID, encoding="utf-8")
     words = [word for word in command(home, out, "--grid", "train.seed=4", recipe=recipe) if word != SHORT[3]]
-    printed = works(*words)
+    done = dokkai(*words)
+    printed = done.out
+    assert done.code == 0 and "of this grid" not in done.err
     record = record_of(out / "grid.json")
     assert [run["overrides"] for run in record["runs"]] == [
         ["train.learning_rate=0.001"],
@@ -163,6 +165,58 @@ def test_table_of_a_grid_marks_the_best():
         "point-1  1             0.5000  1.0000",
         "point-2  2             0.7500  1.0000  best",
     ]
+
+
+def test_table_says_which_runs_were_stuck():
+    stuck = {"step": 6, "label": "no", "loss": 0.69, "guessing": 0.6931, "learning_rate": 1e-5}
+    runs = [
+        {"name": f"seed-{i}", "overrides": [f"train.seed={i}"], "metrics": {"f1": value}} | facts
+        for i, value, facts in (
+            (0, 0.25, {"restarts": 2, "stuck": stuck}),
+            (1, 0.75, {"restarts": 1, "stuck": None}),
+            (2, 0.5, {"restarts": 0, "stuck": None}),
+        )
+    ]
+    record = {"kind": "seeds", "metric": "f1", "runs": runs, "best": "seed-1"}
+    table = show_table(record | {"mean": {"f1": 0.5}, "deviation": {"f1": 0.25}})
+    assert table.splitlines() == [
+        "run        train.seed  f1      restarts",
+        "seed-0     0           0.2500  2, stuck",
+        "seed-1     1           0.7500  1         best",
+        "seed-2     2           0.5000  0",
+        "mean                   0.5000",
+        "deviation              0.2500",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rates", "width", "is_low"),
+    [
+        ([5e-5, 2e-5], 384, True),  # usual: 3e-4
+        ([1.5e-4], 384, True),
+        ([1.6e-4, 2e-5], 384, False),
+        ([5e-5, 2e-5], 512, True),  # 1e-4
+        ([5e-5, 2e-5], 768, False),  # 5e-5
+        ([], 64, False),
+    ],
+)
+def test_rates_that_are_low_for_an_encoder(rates, width, is_low):
+    points = [Point(f"point-{i}", [f"train.learning_rate={rate}", "train.seed=1"]) for i, rate in enumerate(rates)]
+    points = points or [Point("point-1", ["train.seed=1"])]
+    assert (find_low_rates(points, width) is not None) is is_low
+
+
+def test_low_rates_of_a_grid_are_said(home, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(GRID.replace("[1e-3, 1e-4]", "[5e-5, 3e-5]"), encoding="utf-8")
+    words = command(home, tmp_path / "out", "--grid", "train.seed=4", recipe=recipe)
+    done = dokkai(*(word for word in words if word != SHORT[3]))
+    assert done.code == 0, done.err
+    line = (
+        "note: the highest train.learning_rate of this grid is 5e-05, and usual for an encoder 64 wide is 0.0003; "
+        "take a recipe with a grid for such encoders (paper-classes-small), or copy yours and write a [grid] of its own"
+    )
+    assert done.err.splitlines().count(line) == 1
 
 
 def test_equal_runs_the_first(tmp_path):

@@ -7,7 +7,11 @@ import pytest
 import torch
 
 from command_line import make_home
+from dokkai.data.rows import Row
 from dokkai.model.encoder import Embeddings
+from dokkai.settings import ClassificationSettings
+from dokkai.tasks import Classification
+from dokkai.tasks.base import Guessing
 from dokkai.training import several
 from dokkai.training.finetune import finetune
 from dokkai.training.run_directory import RunDirectory
@@ -26,15 +30,23 @@ SETTINGS = [
 ]
 
 
+def guess_at(labels):
+    """What guessing comes to on texts with these labels."""
+    rows = [Row("text", None, label, str(i), f"line {i}") for i, label in enumerate(labels)]
+    return Classification(ClassificationSettings(), None, ()).guessing(rows)
+
+
 class Watched:
     """A watch, and a run that tells it losses and predictions."""
 
-    def __init__(self, labels, may_restart=True):
+    def __init__(self, labels, may_restart=True, guessing=None):
         self.predictions = []
-        self.watch = StuckWatch(labels, lambda: self.predictions, may_restart)
+        guessing = guessing or guess_at(labels)
+        self.key = guessing.key
+        self.watch = StuckWatch(guessing, lambda: self.predictions, may_restart)
 
     def evaluate(self, step, share, loss, predicted, is_last=False):
-        self.predictions = [{"label": label} for label in predicted]
+        self.predictions = [{self.key: label} for label in predicted]
         for _ in range(4):
             self.watch.count({"classification": torch.tensor(loss)})
         self.watch.judge(step, share, is_last)
@@ -79,6 +91,50 @@ def test_frequent_class_is_no_sign():
             guessing.evaluate(step, step / 10, 0.33, "aaaa")
 
 
+def test_where_the_loss_alone_tells():
+    """Among choices any prediction is chance: four of each question, and a loss of ln(4)."""
+    watched = Watched("", guessing=Guessing(math.log(4), None))
+    watched.evaluate(10, 0.1, 1.39, "abc")
+    watched.evaluate(20, 0.2, 1.40, "abc")
+    with pytest.raises(Stuck) as caught:
+        watched.evaluate(30, 0.3, 1.38, "abc")
+    assert str(caught.value) == "step 30: stuck: the loss (1.380) is no better than that of guessing (1.386)"
+    assert caught.value.facts == {"step": 30, "loss": 1.38, "guessing": 1.3863}
+
+
+def test_choices_that_are_learned_slowly_go_on():
+    """The losses of MCTest as it was learned at last (docs/experiments.md): at first within 5 % of ln(4)."""
+    watched = Watched("", guessing=Guessing(math.log(4), None))
+    for step, loss in enumerate([1.353, 1.353, 1.333, 1.333, 1.312, 1.298, 1.326], start=1):
+        watched.evaluate(step, step / 7, loss, "abc", is_last=step == 7)
+
+
+@pytest.mark.parametrize(("last", "is_stuck"), [([], True), (["b"], False)])
+def test_the_same_labels_for_every_text(last, is_stuck):
+    watched = Watched("", guessing=Guessing(0.5, "labels"))
+    for step in (1, 2):
+        watched.evaluate(step, 0.2 * step, 0.5, [[], []])
+    if not is_stuck:
+        watched.evaluate(3, 0.6, 0.5, [[], last])
+        return
+    with pytest.raises(Stuck, match=r"every prediction on the dev set is '\(none\)', and the loss .0\.500."):
+        watched.evaluate(3, 0.6, 0.5, [[], last])
+
+
+def test_on_the_way_down_to_guessing_is_not_stuck_yet():
+    """Rare labels: the loss begins at ln(2), far above their entropy, and nothing is predicted for long."""
+    watched = Watched("", guessing=Guessing(0.14, "labels"))
+    losses = [0.69, 0.50, 0.40, 0.30, 0.22, 0.17]
+    for step, loss in enumerate([*losses, 0.14, 0.14], start=1):
+        watched.evaluate(step, 0.3 + 0.05 * step, loss, [[], []])
+    with pytest.raises(Stuck, match="step 9"):
+        watched.evaluate(9, 0.75, 0.14, [[], []])
+    short = Watched("", guessing=Guessing(0.14, "labels"))
+    short.evaluate(1, 0.5, 0.69, [[]])
+    with pytest.raises(Stuck, match="step 2"):  # still falling, but the run is over and nothing was learned
+        short.evaluate(2, 1.0, 0.50, [[]], is_last=True)
+
+
 def test_a_fall_back_counts_from_there():
     watched = Watched("ab" * 10)
     watched.evaluate(1, 0.4, 0.70, "aaa")
@@ -113,6 +169,22 @@ def test_without_restarts_it_is_said_once(capsys):
     assert err.count("stuck") == 1
     assert "step 3: stuck" in err
     assert "no restart is left (train.restarts): lower train.learning_rate, or look at the labels" in err
+
+
+def test_what_was_said_at_the_end_is_known():
+    """Also behind a checkpoint, and not if the run has learned something since."""
+    first = Watched("ab" * 10, may_restart=False)
+    for step in (1, 2):
+        first.evaluate(step, 0.2 * step, 0.7, "aaa")
+    assert first.watch.stuck is None
+    first.evaluate(3, 0.6, 0.7, "aaa")
+    first.evaluate(4, 0.7, 0.71, "aaa")
+    assert first.watch.stuck == {"step": 3, "label": "a", "loss": 0.7, "guessing": 0.6931}
+    second = Watched("ab" * 10, may_restart=False)
+    second.watch.restore(json.loads(json.dumps(first.watch.state())))
+    assert second.watch.stuck == first.watch.stuck
+    second.evaluate(5, 0.8, 0.5, "aab")
+    assert second.watch.stuck is None
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +223,15 @@ def test_begins_anew_twice_with_half_the_rate(unbroken, home, hopeless, tmp_path
     steps = [line["step"] for line in lines if "learning_rate" in line]
     assert steps == list(range(1, 11))  # of the last attempt, from the start
     assert max(line.get("learning_rate", 0.0) for line in lines) == pytest.approx(2.5e-4)
+    assert record(unbroken)["stuck"] == {
+        "step": 6,
+        "label": record(unbroken)["stuck"]["label"],
+        "loss": pytest.approx(0.69, abs=0.1),
+        "guessing": 0.6931,
+        "learning_rate": 2.5e-4,
+    }
+    page = (unbroken / "report.html").read_text(encoding="utf-8")
+    assert page.count("Begun anew with half the rate.") == 2 and page.count("No restart was left.") == 1
     train(home, hopeless, tmp_path / "run", "train.restarts=1")
     err = capsys.readouterr().err
     assert err.count("; beginning anew with train.learning_rate=0.0005 (restart 1 of 1)") == 1
@@ -158,13 +239,15 @@ def test_begins_anew_twice_with_half_the_rate(unbroken, home, hopeless, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("name", "number"), [("restart", 1), ("restart", 2), ("start_at", 2), ("evaluated", 2), ("evaluated", 5)]
+    ("name", "number"),
+    [("restart", 1), ("restart", 2), ("start_at", 2), ("evaluated", 2), ("evaluated", 5), ("finish", 1)],
 )
 def test_killed_on_the_way(name, number, unbroken, home, hopeless, tmp_path):
     out = tmp_path / "run"
     killed_at_call(number, RunDirectory, name, lambda: train(home, hopeless, out))
     train(home, hopeless, out)
     assert record(out)["restarts"] == record(unbroken)["restarts"]
+    assert record(out)["stuck"] == record(unbroken)["stuck"]
     assert weights(out) == weights(unbroken)
 
 
@@ -178,5 +261,30 @@ def test_begins_anew_with_what_frozen_layers_gave(home, hopeless, tmp_path, monk
 
 def test_restarts_stand_in_the_table_of_seeds(home, hopeless, tmp_path):
     points = several.seeds("my-classes", [], 1)
-    record = several.run_several("seeds", points, tmp_path / "out", lambda more, out: train(home, hopeless, out, *more))
-    assert record["runs"][0]["restarts"] == 2
+    found = several.run_several("seeds", points, tmp_path / "out", lambda more, out: train(home, hopeless, out, *more))
+    assert found["runs"][0]["restarts"] == 2
+    assert found["runs"][0]["stuck"] == record(tmp_path / "out" / "seed-0")["stuck"]
+    head, line = several.show_table(found).splitlines()
+    assert head.split()[-1] == "restarts" and line.split()[-3:] == ["2,", "stuck", "best"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "guessing", "label"),
+    [
+        ("multiple-choice", "text,choice0,choice1,label\n" + "x,a,a,0\nx,a,a,1\n" * 8, 0.6931, None),
+        ("multi-label", "text,labels\n" + "x,rare\nx,\nx,\nx,\n" * 4, 0.5623, "(none)"),
+    ],
+    ids=["choices", "several-labels"],
+)
+def test_other_kinds_are_watched(kind, rows, guessing, label, home, tmp_path):
+    """Questions whose choices are alike, and texts that are: neither can be learned."""
+    file, recipe = tmp_path / "rows.csv", tmp_path / "recipe.toml"
+    file.write_text(rows, encoding="utf-8")
+    choices = 'question = "text"\nchoices = ["choice0", "choice1"]\n' if label is None else ""
+    recipe.write_text(f'description = "a test"\n[task]\nkind = "{kind}"\n{choices}', encoding="utf-8")
+    still = ["model.hidden_dropout_prob=0", "model.attention_probs_dropout_prob=0"]  # nothing else tells choices apart
+    settings = [*SETTINGS, *still, "train.restarts=1"]
+    finetune(str(recipe), home / "encoder", file, tmp_path / "run", file, settings, device="cpu")
+    for facts in (*record(tmp_path / "run")["restarts"], record(tmp_path / "run")["stuck"]):
+        assert facts["guessing"] == guessing and facts.get("label") == label
+    assert len(record(tmp_path / "run")["restarts"]) == 1

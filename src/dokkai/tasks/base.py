@@ -8,7 +8,9 @@
 B batch · L sequence length · M masked positions
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -103,6 +105,29 @@ class Task(Protocol):
     def score(self, examples: Sequence[Any], predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Metrics; UserError if the examples carry no labels."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Guessing:
+    """What the best guess comes to that does not look at the text.
+
+    ``loss`` is its mean over the targets of ``losses``. ``key`` is where predictions have what it gives to every
+    example alike; None: they do not show it, and the loss alone tells.
+    """
+
+    loss: float
+    key: str | None
+
+
+def guessing_of(task: Task, examples: Sequence[Any]) -> Guessing | None:
+    """What guessing comes to on labelled examples; None for a kind of task that has no method ``guessing``."""
+    found: Guessing | None = task.guessing(examples) if hasattr(task, "guessing") else None
+    return found
+
+
+def entropy(shares: Iterable[float]) -> float:
+    """In nats, of shares that add up to 1: the loss of who knows them and nothing else."""
+    return sum(share * math.log(1 / share) for share in shares if share)
 
 
 def rows(feature: Any) -> tuple[ModelInput, ...]:

@@ -3,6 +3,7 @@
 B batch · L sequence length · Y labels
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +16,7 @@ from dokkai.data.rows import Row, read_rows
 from dokkai.errors import UserError, did_you_mean
 from dokkai.evaluation.metrics import classification_scores
 from dokkai.settings import ClassificationSettings
-from dokkai.tasks.base import Batch, line_place
+from dokkai.tasks.base import Batch, Guessing, entropy, line_place
 from dokkai.tasks.texts import TextFeatures, collate_texts, encode_texts, parse_texts
 from dokkai.tokenization import Tokenizer
 
@@ -113,6 +114,11 @@ class Classification:
         return classification_scores(
             [str(row.label) for row in examples], [item["label"] for item in predictions], self.labels
         )
+
+    def guessing(self, examples: Sequence[Row]) -> Guessing:
+        """One label for everything; with equally many of each a loss of ln(number of labels)."""
+        counts = Counter(row.label for row in examples).values()
+        return Guessing(entropy(count / len(examples) for count in counts), "label")
 
     def with_temperature(self, temperature: float) -> Self:
         """The same task with another ``temperature``."""

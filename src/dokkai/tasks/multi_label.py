@@ -15,7 +15,7 @@ from dokkai.data.label_sets import LabelledText, read_label_sets
 from dokkai.errors import UserError, did_you_mean
 from dokkai.evaluation.metrics import multi_label_scores
 from dokkai.settings import MultiLabelSettings
-from dokkai.tasks.base import Batch, line_place
+from dokkai.tasks.base import Batch, Guessing, entropy, line_place
 from dokkai.tasks.texts import TextFeatures, collate_texts, encode_texts, parse_texts
 from dokkai.tokenization import Tokenizer
 
@@ -111,6 +111,11 @@ class MultiLabel:
         return multi_label_scores(
             [row.labels or () for row in examples], [p["labels"] for p in predictions], self.labels
         )
+
+    def guessing(self, examples: Sequence[LabelledText]) -> Guessing:
+        """The same labels for everything, each as likely as it is frequent."""
+        shares = [sum(label in (row.labels or ()) for row in examples) / len(examples) for label in self.labels]
+        return Guessing(float(np.mean([entropy((share, 1 - share)) for share in shares])), "labels")
 
     def with_temperature(self, temperature: float) -> Self:
         """The same task with another ``temperature``."""

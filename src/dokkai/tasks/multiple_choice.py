@@ -19,7 +19,7 @@ from dokkai.data.choices import ChoiceQuestion, parse_question, read_choices, sh
 from dokkai.errors import UserError
 from dokkai.progress import say
 from dokkai.settings import MultipleChoiceSettings
-from dokkai.tasks.base import Batch, line_place, pad
+from dokkai.tasks.base import Batch, Guessing, line_place, pad
 from dokkai.tokenization import Encoding, Tokenizer
 
 _NO_LABEL = -100
@@ -161,6 +161,10 @@ class MultipleChoice:
         return {
             "accuracy": float(np.mean([item.label == guess for item, guess in zip(examples, guesses, strict=True)]))
         }
+
+    def guessing(self, examples: Sequence[ChoiceQuestion]) -> Guessing:
+        """All choices of a question alike, ln(number of choices). Which one is predicted then is chance."""
+        return Guessing(float(np.mean([np.log(len(item.choices)) for item in examples])), None)
 
     def with_temperature(self, temperature: float) -> Self:
         """The same task with another ``temperature``."""

@@ -20,8 +20,8 @@ from dokkai.model.initialization import start_positions_as_waves
 from dokkai.pipeline import CPU_BATCH_TOKENS, PADDING, Pipeline, check_length, check_origin, load
 from dokkai.progress import say, say_once
 from dokkai.settings import PretrainingSettings, Settings, TrainSettings, load_settings
-from dokkai.tasks import Classification, Similarity, Task, create_task
-from dokkai.tasks.base import Batch, num_rows
+from dokkai.tasks import Similarity, Task, create_task
+from dokkai.tasks.base import Batch, guessing_of, num_rows
 from dokkai.tasks.guessing import guess_recipe
 from dokkai.tokenization import load_tokenizer
 from dokkai.training.dev_set import DevSet
@@ -146,7 +146,11 @@ def _with_rates(train: TrainSettings, task: Task, origin: Path) -> TrainSettings
 
 def usual_rate(origin: Path) -> float:
     """The learning rate for the encoder in a directory, where the recipe has none: narrow ones take higher ones."""
-    width = load_config(origin).hidden_size
+    return rate_for_width(load_config(origin).hidden_size)
+
+
+def rate_for_width(width: int) -> float:
+    """The same for an encoder of this hidden size."""
     return next(rate for least, rate in _RATES if width >= least)
 
 
@@ -167,11 +171,14 @@ def _attempt(
     task = pipeline.task
     assert task is not None
     settings_now = settings.model_copy(update={"learning_rate": _rate(settings, run)})
+    guessing = guessing_of(task, examples) if dev_set else None
     watch = None
-    if dev_set and isinstance(task, Classification):
-        labels = [str(row.label) for row in examples]
-        watch = StuckWatch(labels, lambda: dev_set.predictions, len(run.restarts) < settings.restarts)
-    return train(pipeline, task, batches, settings_now, run, dev_set.evaluate if dev_set else None, watch)
+    if dev_set and guessing:
+        watch = StuckWatch(guessing, lambda: dev_set.predictions, len(run.restarts) < settings.restarts)
+    metrics = train(pipeline, task, batches, settings_now, run, dev_set.evaluate if dev_set else None, watch)
+    if watch and watch.stuck:
+        run.note(stuck=watch.stuck | {"learning_rate": _rate(settings, run)})
+    return metrics
 
 
 def _rate(settings: TrainSettings, run: RunDirectory) -> float:

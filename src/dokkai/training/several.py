@@ -11,8 +11,10 @@ from dokkai.files import is_unfinished, link, read_json, remove_unfinished, writ
 from dokkai.pipeline import Pipeline
 from dokkai.progress import say
 from dokkai.settings import grid_overrides, load_settings
+from dokkai.training.finetune import rate_for_width
 
 _MOST_COLUMNS = 5  # of metrics, in the table
+_RATE = "train.learning_rate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,10 @@ def grid(recipe: Recipe, overrides: Sequence[str]) -> list[Point]:
 def run_several(kind: str, points: Sequence[Point], out: Path, train: Train) -> dict[str, Any]:
     """Train all points, each in a directory of its own in ``out``; the best by the primary metric is put at ``out``.
 
-    The record, also in ``out/KIND.json``: ``runs`` with ``name``, ``overrides``, ``metrics``, ``step`` and
-    ``restarts``; ``metric``, ``best``; and over all runs ``mean`` and ``deviation`` (of the sample, one less than the
-    runs in the denominator) of every metric. The same call goes on where a killed one was.
+    The record, also in ``out/KIND.json``: ``runs`` with ``name``, ``overrides``, ``metrics``, ``step``, ``restarts``
+    and ``stuck``; ``metric``, ``best``; and over all runs ``mean`` and ``deviation`` (of the sample, one less than the
+    runs in the denominator) of every metric. The same call goes on where a killed one was. Rates of a grid that are low
+    for the encoder are said.
     """
     record_path = out / f"{kind}.json"
     _check(out, record_path)
@@ -77,9 +80,11 @@ def run_several(kind: str, points: Sequence[Point], out: Path, train: Train) -> 
     remove_unfinished(out)
     for number, point in enumerate(points, start=1):
         say(f"{point.name} ({number} of {len(points)}): {' '.join(point.overrides)}")
-        task = train(point.overrides, out / point.name).task
-        assert task is not None
-        record["metric"] = task.primary_metric
+        pipeline = train(point.overrides, out / point.name)
+        assert pipeline.task is not None
+        record["metric"] = pipeline.task.primary_metric
+        if kind == "grid" and number == 1 and (line := find_low_rates(points, pipeline.model.config.hidden_size)):
+            say(line)
         record["runs"].append(_result(point, out / point.name))
         write_json(record_path, record)
     record |= _summary(record["runs"], record["metric"])
@@ -89,15 +94,34 @@ def run_several(kind: str, points: Sequence[Point], out: Path, train: Train) -> 
     return record
 
 
+def find_low_rates(points: Sequence[Point], width: int) -> str | None:
+    """What to say if the highest rate of a grid is at most half of the usual one of an encoder of this hidden size."""
+    pairs = [override.split("=", 1) for point in points for override in point.overrides]
+    highest = max((float(value) for name, value in pairs if name == _RATE), default=None)
+    usual = rate_for_width(width)
+    if highest is None or highest > usual / 2:
+        return None
+    return (
+        f"note: the highest {_RATE} of this grid is {highest:g}, and usual for an encoder {width} wide is {usual:g}; "
+        "take a recipe with a grid for such encoders (paper-classes-small), or copy yours and write a [grid] of its own"
+    )
+
+
 def show_table(record: dict[str, Any]) -> str:
-    """The runs as a table: what they set, their metrics with the primary one first, and mean and deviation of seeds."""
+    """The runs as a table: what they set, their metrics with the primary one first, and mean and deviation of seeds.
+
+    If any was stuck, a column says how often each began anew, and which of them never learned anything.
+    """
     runs, metric = record["runs"], record["metric"]
     names = [metric, *(name for name in runs[0]["metrics"] if name != metric)][:_MOST_COLUMNS]
     settings = [override.partition("=")[0] for override in runs[0]["overrides"]]
-    rows = [["run", *settings, *names]]
+    were_stuck = any(run.get("restarts") or run.get("stuck") for run in runs)  # older records have not both
+    rows = [["run", *settings, *names, *(["restarts"] if were_stuck else [])]]
     for run in runs:
         values = [override.partition("=")[2] for override in run["overrides"]]
         rows.append([run["name"], *values, *(f"{run['metrics'][name]:.4f}" for name in names)])
+        if were_stuck:
+            rows[-1].append(f"{run.get('restarts', 0)}" + (", stuck" if run.get("stuck") else ""))
         if run["name"] == record["best"]:
             rows[-1].append("best")
     if record["kind"] == "seeds" and len(runs) > 1:
@@ -124,6 +148,7 @@ def _result(point: Point, run: Path) -> dict[str, Any]:
         "metrics": record["metrics"],
         "step": record.get("best", {}).get("step"),
         "restarts": len(record.get("restarts", [])),
+        "stuck": record.get("stuck"),
     }
 
 

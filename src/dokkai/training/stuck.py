@@ -1,11 +1,9 @@
-"""Runs that learn nothing: the loss stays that of guessing, and one class is predicted for everything.
+"""Runs that learn nothing: the loss stays that of guessing, and the same is predicted for everything.
 
 Fine-tuning a large model on few examples ends there now and then, for some seeds (paper, section 4.1; Mosbach et al.
 2021, "On the Stability of Fine-tuning BERT"); a lower rate helps.
 """
 
-import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,54 +11,63 @@ import torch
 from torch import Tensor
 
 from dokkai.progress import say
+from dokkai.tasks.base import Guessing
 
 _EARLIEST = 0.3  # share of the run: the rate has risen, and a while has passed
 _IN_A_ROW = 3  # evaluations
 _MARGIN = 0.05  # share of the loss of guessing; below that the run has learned something
+_MARGIN_ALONE = 0.01  # where the loss alone tells: MCTest, learned at last, began 2.4 % below (docs/experiments.md)
+_NONE = "(none)"  # a set of labels without any
 
 
 class Stuck(Exception):  # noqa: N818 (it is no error: the run begins again)
-    """At ``step`` all predictions are ``label``, and ``loss`` is no better than ``guess``, that of guessing."""
+    """At ``step`` the ``loss`` is no better than ``guess``, that of guessing, and all predictions are ``label``.
 
-    def __init__(self, step: int, label: str, loss: float, guess: float) -> None:
+    ``label`` is None where the loss alone tells.
+    """
+
+    def __init__(self, step: int, label: str | None, loss: float, guess: float) -> None:
+        same = "" if label is None else f"every prediction on the dev set is '{label}', and "
         super().__init__(
-            f"step {step}: stuck: every prediction on the dev set is '{label}', and the loss ({loss:.3f}) "
-            f"is no better than that of guessing ({guess:.3f})"
+            f"step {step}: stuck: {same}the loss ({loss:.3f}) is no better than that of guessing ({guess:.3f})"
         )
-        self.facts = {"step": step, "label": label, "loss": round(loss, 4), "guessing": round(guess, 4)}
+        shown = {} if label is None else {"label": label}
+        self.facts = {"step": step, **shown, "loss": round(loss, 4), "guessing": round(guess, 4)}
 
 
 class StuckWatch:
-    """Looks at every evaluation whether a classification has learned anything.
+    """Looks at every evaluation whether the run has learned anything.
 
-    ``labels`` are those of the training examples. Their entropy is the loss of the best guess that does not look at the
-    text; with equally many of each it is ln(number of classes). A class that is only frequent is no sign: a model that
-    answers with it but has begun to tell the texts apart is below that loss. ``predictions`` gives the predictions of
-    the last evaluation. Without ``may_restart`` it is only said, once.
+    ``guessing`` is what the task says of the best guess that does not look at the text. A class that is only frequent
+    is no sign: a model that answers with it but has begun to tell the texts apart is below that loss. ``predictions``
+    gives the predictions of the last evaluation. Without ``may_restart`` it is only said, and ``stuck`` has it.
     """
 
     def __init__(
         self,
-        labels: Sequence[str],
+        guessing: Guessing,
         predictions: Callable[[], Sequence[Mapping[str, Any]]],
         may_restart: bool = True,
     ) -> None:
-        shares = [count / len(labels) for count in Counter(labels).values()]
-        self._guess = sum(share * math.log(1 / share) for share in shares)
+        self._guess, self._key = guessing.loss, guessing.key
+        self._margin = _MARGIN_ALONE if guessing.key is None else _MARGIN
         self._predictions, self._may_restart = predictions, may_restart
-        self._has_said = False
-        self._loss = torch.zeros(())
-        self._updates = self._evaluations = self._in_a_row = 0
+        self._loss, self._before = torch.zeros(()), 0.0
+        self._updates = self._evaluations = self._in_a_row = self._flat = 0
+        self.stuck: dict[str, Any] | None = None
+        """What was said when no restart was left, unless the run has learned something since."""
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what ``state`` gave to a checkpoint."""
         self._loss = torch.tensor(state["loss"])
         self._updates, self._evaluations, self._in_a_row = state["updates"], state["evaluations"], state["in_a_row"]
+        self._flat, self._before = state.get("flat", self._in_a_row), state.get("before", 0.0)  # older ones have none
+        self.stuck = state.get("stuck")
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         counts = {"updates": self._updates, "evaluations": self._evaluations, "in_a_row": self._in_a_row}
-        return {"loss": float(self._loss)} | counts
+        return {"loss": float(self._loss), "before": self._before, "flat": self._flat, "stuck": self.stuck} | counts
 
     def count(self, losses: Mapping[str, Tensor]) -> None:
         """Add one update; nothing is moved from the device here."""
@@ -71,19 +78,32 @@ class StuckWatch:
     def judge(self, step: int, share: float, is_last: bool) -> None:
         """After an evaluation, when ``share`` of the run is over. Raises Stuck.
 
-        That takes three evaluations in a row and a third of the run; at the end of a run, that none was better.
+        That takes three evaluations in a row and a third of the run; at the end of a run, that none was better. A loss
+        on its way down to that of guessing is not counted: with rare labels it begins far above.
         """
         loss, self._loss = float(self._loss) / max(1, self._updates), torch.zeros(())
         self._updates = 0
         self._evaluations += 1
-        labels = {str(item["label"]) for item in self._predictions()}
-        has_learned = len(labels) > 1 or loss < (1 - _MARGIN) * self._guess
+        same = self._same()
+        has_learned = len(same) > 1 or loss < (1 - self._margin) * self._guess
+        is_falling = (1 + self._margin) * self._guess < loss < (1 - self._margin) * self._before
+        self._before = loss
         self._in_a_row = 0 if has_learned else self._in_a_row + 1
-        is_sure = self._in_a_row >= _IN_A_ROW and share >= _EARLIEST
+        self._flat = 0 if has_learned or is_falling else self._flat + 1
+        if has_learned:
+            self.stuck = None
+        is_sure = self._flat >= _IN_A_ROW and share >= _EARLIEST
         if is_sure or (is_last and self._in_a_row == self._evaluations):
-            found = Stuck(step, labels.pop(), loss, self._guess)
+            found = Stuck(step, same.pop(), loss, self._guess)
             if self._may_restart:
                 raise found
-            if not self._has_said:
+            if self.stuck is None:
                 say(f"{found}; no restart is left (train.restarts): lower train.learning_rate, or look at the labels")
-            self._has_said = True
+                self.stuck = found.facts
+
+    def _same(self) -> set[str | None]:
+        """What the predictions say, once each; None alone where they do not count."""
+        if self._key is None:
+            return {None}
+        values = [item[self._key] for item in self._predictions()]
+        return {", ".join(value) or _NONE if isinstance(value, list) else str(value) for value in values}
