@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from dokkai.errors import UserError, did_you_mean
+from dokkai.files import read_json
 from dokkai.progress import say
 from dokkai.shipped import NAMES, path_of
 
@@ -33,12 +34,13 @@ def resolve(name: str | Path, weights: bool = True) -> Path:
 
     The package ``huggingface_hub`` fetches, with its cache, its token and its offline mode (``HF_HOME``, ``HF_TOKEN``,
     ``HF_HUB_OFFLINE``). Only files that dokkai reads are fetched; ``weights=False`` leaves the weights out. UserError
-    says what was tried: the directory, the cache, the hub.
+    says what was tried: the directory, the cache, the hub; and that the run of a probe is no model.
     """
     path, text = Path(name), str(name)
     if not text:
         raise UserError("the name of the model is empty; give a directory or a name")
     if path.is_dir():
+        _refuse_probe(path)
         return path
     if text in NAMES and not path.exists():
         return path_of(text)
@@ -57,6 +59,18 @@ def resolve(name: str | Path, weights: bool = True) -> Path:
         f"{text}: what the Hugging Face hub, or its copy in the cache ({found}), holds under this name has no "
         f"{_WEIGHTS[0][0]} and no {_WEIGHTS[1][0]}; choose a model with PyTorch weights"
     )
+
+
+def _refuse_probe(path: Path) -> None:
+    record = path / "run.json"
+    if (path / "config.json").exists() or not record.is_file():
+        return
+    values = read_json(record, "record of a run")
+    if isinstance(values, dict) and values.get("command") == "probe":
+        raise UserError(
+            f"{path}: the run of a probe holds no model; give the encoder that it read, or make a model with "
+            "`dokkai finetune RECIPE --train FILE --out RUN train.frozen_layers=N --cache DIR`"
+        )
 
 
 def _holds(directory: Path, patterns: tuple[str, ...]) -> bool:

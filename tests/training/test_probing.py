@@ -8,6 +8,7 @@ import pytest
 import dokkai as package
 from command_line import EXAMPLES, dokkai, fails, make_home, tree, works
 from dokkai.data.rows import read_rows
+from dokkai.errors import UserError
 from dokkai.model.checkpoint import load_tensors
 from killing import unfinish
 
@@ -125,6 +126,41 @@ def test_a_stopped_run_goes_on(home, sentences, tmp_path):
     again = load_tensors(run / "model.safetensors")
     assert again.keys() == whole.keys() and {"mix.weights", "mix.scale", "classifier.weight"} <= whole.keys()
     assert all((again[name] == whole[name]).all() for name in whole)
+
+
+def test_the_examples_are_looked_at_first(home, tmp_path):
+    """Order of the labels, their balance, what stands on both sides, and few examples: before any feature."""
+    train, dev = tmp_path / "train.csv", tmp_path / "dev.csv"
+    train.write_text("text,label\n" + "a bee,animal\nan owl,animal\n" * 4 + "an oak,plant\n", encoding="utf-8")
+    dev.write_text("text,label\nan owl,animal\na fir,plant\n", encoding="utf-8")
+    words = ["probe", "my-classes", "--from", home / "encoder", "--train", train, "--dev", dev]
+    done = dokkai(*words, "--out", tmp_path / "run", "task.max_length=16", "train.precision=fp32")
+    assert done.code == 0, done.err
+    lines = done.err.splitlines()
+    for start in (
+        "labels, in the order of the logits: animal, plant",
+        "the classes are uneven: 8 of 9 examples are 'animal', 1 'plant'",
+        "1 of 2 examples to measure on are among those to train on too (line 2)",
+        "only 2 examples to measure on",
+    ):
+        (place,) = (number for number, line in enumerate(lines) if line.startswith(start))
+        assert place < next(number for number, line in enumerate(lines) if "inputs go to" in line)
+
+
+@pytest.mark.parametrize("kind", ["classes", "tags"])
+def test_its_directory_is_no_model(kind, home, sentences, tmp_path):
+    out = tmp_path / "run"
+    words = classes(home, out) if kind == "classes" else tags(home, sentences, out, "train.steps=1")
+    works(*words)
+    message = (
+        f"{out}: the run of a probe holds no model; give the encoder that it read, or make a model with "
+        "`dokkai finetune RECIPE --train FILE --out RUN train.frozen_layers=N --cache DIR`"
+    )
+    assert fails("predict", out, stdin='{"text": "a"}\n') == message
+    assert fails("evaluate", out, DEV) == fails("embed", out, stdin="a\n") == message
+    assert fails("finetune", "my-classes", "--from", out, "--train", TRAIN, "--out", tmp_path / "model") == message
+    with pytest.raises(UserError, match="the run of a probe holds no model"):
+        package.load(out)
 
 
 def test_mistakes(home, tmp_path):

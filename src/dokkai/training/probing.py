@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dokkai.data.checks import check_examples
 from dokkai.data.order import split_by_tokens
 from dokkai.errors import UserError
 from dokkai.files import write_text
@@ -22,7 +23,7 @@ from dokkai.model.device import autocast
 from dokkai.model.heads import Model
 from dokkai.model.tagger import LayerChoice, Tagger, choose_layers
 from dokkai.pipeline import CPU_BATCH_TOKENS, PADDING, Pipeline, check_length, load
-from dokkai.progress import say
+from dokkai.progress import say, say_once
 from dokkai.reporting.outcomes import describe
 from dokkai.settings import (
     ClassificationSettings,
@@ -88,6 +89,8 @@ def probe(
     if run.is_finished:
         say(f"{out}: this run is finished already")
         return run.metrics
+    for line in check_examples(examples, dev, task.labels):
+        say_once(line)
     sets = [task.encode(examples, training=True), task.encode(dev, training=False)]
     folder = Path(cache) if cache else out.absolute().parent / "features"
     pooling, dtype = ("none", settings.probe.dtype) if is_tagging else (settings.probe.pooling, "float32")
