@@ -217,6 +217,17 @@ def test_sequences_longer_than_the_model(home, tmp_path):
     assert "64 positions" in fails("fill-mask", text, "--model", home / "encoder")
 
 
+def test_a_model_without_a_task(home, tmp_path):
+    """As a pre-trained encoder of others, or the directory of a run without its task.json."""
+    bare = tmp_path / "bare"
+    shutil.copytree(home / "encoder", bare)
+    (bare / "task.json").unlink()
+    line = fails("predict", bare, stdin='{"text": "a"}\n')
+    assert line == f"{bare}: a model without a task cannot predict; fine-tune it first"
+    line = fails("evaluate", bare, EXAMPLES / "topics-dev.csv")
+    assert line == f"{bare}: a model without a task cannot be evaluated; fine-tune it first"
+
+
 def test_records_and_texts_that_do_not_fit_the_model(home, tmp_path):
     assert "line 2: not JSON" in fails("predict", home / "sorter", stdin='\n{"text": \n')
     assert "not a JSON object" in fails("predict", home / "sorter", stdin="[1]\n")

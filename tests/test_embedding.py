@@ -136,4 +136,6 @@ def test_mistakes(bert, tmp_path):
     line = fails("embed", bert[1], "--max-length", 41, stdin="a\n")
     assert line == "--max-length is 41, but the model has 40 positions; lower it"
     assert "--max-length" in fails("embed", bert[1], "--max-length", 2, stdin="a\n")
+    line = fails("embed", bert[1], "--pooling", "none", "--out", tmp_path / "v.npy", stdin="a\n")
+    assert line == "an array holds one vector per text; use --pooling mean, cls or max with --out, or leave --out away"
     assert list(tmp_path.iterdir()) == []
