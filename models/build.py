@@ -8,9 +8,10 @@ Everything but the result lies in ``--work``. The same command goes on where it 
 cards (``models/*.md``) are copied to the result; those that are there tell of the models that ship now.
 
 With ``--minutes 9`` it stops by itself, with all it has done saved, and says so by exit code 3: for machines that are
-lent for a while. With ``--pieces DIR`` it leaves there, at the end of each sitting, the newest model in bf16 and its
-curve, as a tar file cut into pieces of at most 16 MiB; ``--join DIR OUT`` makes a model directory of them again. From
-weights alone, without the state of the optimizer, ``--init OUT`` begins a new run, in another ``--work``.
+lent for a while. The last minute of them is for the verb that runs, to save itself. With ``--pieces DIR`` it leaves
+there, at the end of each sitting, the newest model in bf16 and its curve, as a tar file cut into pieces of at most 16
+MiB, 64 MiB together; ``--join DIR OUT`` makes a model directory of them again. From weights alone, without the state of
+the optimizer, ``--init OUT`` begins a new run, in another ``--work``.
 
 Any recipe of pre-training and of questions will do: on a GPU give a larger one (``--encoder``, ``--reader``).
 """
@@ -32,20 +33,20 @@ from pathlib import Path
 from dokkai.files import replacing, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
-PIECE = 16 * 1024 * 1024
+PIECE, MOST = 1 << 24, 1 << 26  # bytes of a piece, and of all together
 WEIGHTS = "model.safetensors"
 CHECKSUM = "sha256"
 DROPOUTS = ("embedding_dropout", "mlp_dropout", "hidden_dropout_prob")  # ModernBERT's names, and BERT's
 RUNS = ("reader", "paired", "encoder")  # the newest first
 GO_ON = 3  # exit code: the time is over, the work is not
-GRACE = 60  # seconds that a verb gets to save itself
+GRACE = 60  # seconds of a sitting that a verb gets to save itself
 
 
 class Sitting:
     """The time that is left, and the verbs that are started in it."""
 
     def __init__(self, minutes: float | None) -> None:
-        self._end = time.monotonic() + 60 * minutes if minutes else None
+        self._end = time.monotonic() + max(0, 60 * minutes - GRACE) if minutes else None
 
     def verb(self, *words: object) -> None:
         """One verb of dokkai; ends as ``_run`` does."""
@@ -149,6 +150,8 @@ def cut(work: Path, out: Path) -> None:
         with tarfile.open(tar, "w") as file:
             file.add(model, ".")
         content = tar.read_bytes()
+    if len(content) > MOST:
+        print(f"{out}: {len(content) / 2**20:.0f} MiB, more than {MOST / 2**20:.0f} together", file=sys.stderr)
     with replacing(out) as pieces:
         pieces.mkdir()
         for number, start in enumerate(range(0, len(content), PIECE)):

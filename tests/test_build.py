@@ -3,8 +3,10 @@
 import importlib.util
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -28,13 +30,17 @@ def load_script():
 
 
 def start(tmp_path, *words, text=EXAMPLES / "passages.txt"):
-    command = [sys.executable, SCRIPT, text, "--train", EXAMPLES / "train.json"]
-    command += ["--dev", EXAMPLES / "dev.json", "--work", tmp_path / "work", "--ship", tmp_path / "ship"]
-    command += ["--vocab-size", "1024", "--encoder", "demo-pretrain", "--reader", "demo-questions"]
-    command += ["--set", "model.shape=L1-H64", "train.steps=4", "task.lengths=[32]", "task.length_shares=[1.0]"]
-    command += ["--pairs", "60", "--set-paired", "train.steps=2", "task.lengths=[32]", "task.length_shares=[1.0]"]
-    command += ["--set-reader", "train.epochs=1", "--dtype", "bfloat16", *words]
-    return subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path)
+    return subprocess.run(command(tmp_path, *words, text=text), capture_output=True, text=True, cwd=tmp_path)
+
+
+def command(tmp_path, *more, text=EXAMPLES / "passages.txt"):
+    words = [sys.executable, SCRIPT, text, "--train", EXAMPLES / "train.json"]
+    words += ["--dev", EXAMPLES / "dev.json", "--work", tmp_path / "work", "--ship", tmp_path / "ship"]
+    words += ["--vocab-size", "1024", "--encoder", "demo-pretrain", "--reader", "demo-questions"]
+    words += ["--set", "model.shape=L1-H64", "train.steps=4", "task.lengths=[32]", "task.length_shares=[1.0]"]
+    words += ["--pairs", "60", "--set-paired", "train.steps=2", "task.lengths=[32]", "task.length_shares=[1.0]"]
+    words += ["--set-reader", "train.epochs=1", "--dtype", "bfloat16", *more]
+    return [*map(str, words)]
 
 
 def test_from_text_to_the_directories_in_two_sittings(tmp_path):
@@ -69,6 +75,29 @@ def test_from_text_to_the_directories_in_two_sittings(tmp_path):
     shipped, pretrained = dokkai.load(tmp_path / "ship" / "encoder-en"), dokkai.load(tmp_path / "work" / "encoder")
     for name, tensor in shipped.model.state_dict().items():
         assert tensor.equal(pretrained.model.state_dict()[name].bfloat16().float()), "before the pairs"
+
+
+@pytest.mark.slow  # it starts nine verbs
+def test_stopped_in_the_middle_of_the_pretraining(tmp_path):
+    """Ctrl-C, as at the end of a sitting: it saves itself, leaves its pieces, and goes on from there."""
+    more = ["--pairs", "0", "--pieces", tmp_path / "pieces", "--set", "model.shape=L1-H64", "task.lengths=[32]"]
+    more += ["task.length_shares=[1.0]", "train.steps=200", "train.save_every=5", "train.keep_checkpoints=100"]
+    process = subprocess.Popen(command(tmp_path, *more), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    saved = tmp_path / "work" / "encoder" / "checkpoints"
+    while process.poll() is None and not (saved.exists() and len(list(saved.glob("step-*"))) > 1):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[1]
+    assert process.returncode == load_script().GO_ON, said
+    record = json.loads((tmp_path / "work" / "encoder" / "run.json").read_text())
+    assert record["state"] != "finished" and not (tmp_path / "ship").exists()
+    last = max(int(place.name.removeprefix("step-")) for place in saved.glob("step-*"))
+    load_script().join(tmp_path / "pieces", tmp_path / "joined")
+    dokkai.load(tmp_path / "joined")
+    done = start(tmp_path, *more)
+    assert done.returncode == 0 and f"step {last}" in done.stderr, done.stderr
+    assert json.loads((tmp_path / "work" / "encoder" / "run.json").read_text())["state"] == "finished"
+    assert (tmp_path / "ship" / "reader-en" / "model.safetensors").exists()
 
 
 def test_a_text_without_pairs_is_found_out_before_the_pretraining(tmp_path):
