@@ -83,6 +83,10 @@ def home(tmp_path_factory):
     return make_home(tmp_path_factory)
 
 
+def predicted(run, file):
+    return [json.loads(line) for line in works("predict", run, file, "--device", "cpu").splitlines()]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_from_a_file_to_scores(kind, home, tmp_path):
     name, content, overrides, record, keys, metric, architecture = KINDS[kind]
@@ -116,8 +120,7 @@ def test_from_a_file_to_scores(kind, home, tmp_path):
     assert scores == {key: value for key, value in trained.items() if key != "run"}
     predictions = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
     assert len(predictions) >= 8
-    if file.suffix in (".csv", ".tsv", ".jsonl", ".conll"):  # as in training, labels not looked at
-        assert [json.loads(line) for line in works("predict", run, file, "--device", "cpu").splitlines()] == predictions
+    assert predicted(run, file) == predictions  # read as in training, labels not looked at
 
 
 def test_race_from_its_folder(home, tmp_path):
@@ -145,6 +148,30 @@ def test_race_from_its_folder(home, tmp_path):
     predictions = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
     assert [item["id"] for item in predictions][:3] == ["high0.txt-0", "high0.txt-1", "high1.txt-0"]
     assert {item["label"] for item in predictions} <= set("ABCD")
+    assert predicted(run, dev) == predictions
+    (article,) = (dev / "high" / "0.txt").read_text(encoding="utf-8").splitlines()
+    lines = works("predict", run, "--device", "cpu", stdin=article).splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["high0.txt-0", "high0.txt-1"]
+
+
+def test_questions_of_a_table(home, tmp_path):
+    """From a table with columns of one's own names to predictions, for a table and for SQuAD's layout."""
+    file, run = tmp_path / "mine.csv", tmp_path / "run"
+    rows = "".join(f"What {n}?,A bee {n} sat on a stone.,bee {n}\n" for n in range(8))
+    file.write_text("ask,passage,reply\n" + rows + "Who?,An oak.,\n", encoding="utf-8")
+    words = ["finetune", "my-questions", "--from", home / "encoder", "--train", file, "--dev", file, "--out", run]
+    names = ["task.question=ask", "task.context=passage", "task.answer=reply", "task.stride=16"]
+    done = dokkai(*words, "--device", "cpu", *SHORT, *names)
+    assert done.code == 0, done.err
+    assert "fine-tuning on 9 examples" in done.err
+    works("evaluate", run, file, "--json", "--device", "cpu", "--predictions", tmp_path / "all.json")
+    predictions = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
+    assert [item["question"] for item in predictions] == [*(f"What {n}?" for n in range(8)), "Who?"]
+    assert predicted(run, file) == predictions
+    assert (
+        len(predicted(run, home / "dev.json"))
+        == json.loads(works("evaluate", run, home / "dev.json", "--json"))["total"]
+    )
 
 
 def test_labels_in_the_order_that_was_declared(home, tmp_path):

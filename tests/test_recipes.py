@@ -1,11 +1,18 @@
-"""Every recipe of a data set reads a few rows in the layout in which it was published."""
+"""Every recipe of a data set reads a few rows in the layout in which it was published, and so does ``predict``."""
 
+import csv
+import io
 import json
+import lzma
 
 import pytest
 
 from dokkai.data.choices import ChoiceQuestion
+from dokkai.data.heldout import content_of
+from dokkai.data.label_sets import LabelledText
 from dokkai.data.rows import Row
+from dokkai.data.squad import Answer
+from dokkai.predicting import _examples
 from dokkai.settings import ClassificationSettings, load_settings, recipe_names
 from dokkai.tasks import create_task
 
@@ -154,6 +161,7 @@ TEXTS = {
         ("とても良い。", None, "positive"),
     ),
     "my-classes": ("mine.csv", 'text,label\n"Good, but slow.",so so\nBad.,bad\n', ("Good, but slow.", None, "so so")),
+    "my-numbers": ("mine.csv", "text,label\nGood.,4.5\nBad.,-1\n", ("Good.", None, "4.5")),
 }
 
 
@@ -166,7 +174,7 @@ def test_texts(name, tokenizer, tmp_path):
     task = create_task(settings, tokenizer)
     rows = task.read(path)
     assert (rows[0].text, rows[0].pair, rows[0].label) == (text, pair, label)
-    assert len(rows) == {"cola": 2, "sst-2": 2, "sts-b": 2, "my-classes": 2}.get(name, 1)
+    assert len(rows) == {"cola": 2, "sst-2": 2, "sts-b": 2, "my-classes": 2, "my-numbers": 2}.get(name, 1)
     if isinstance(settings, ClassificationSettings) and settings.labels:
         assert LABELS_OF[name] == len(task.labels) and label in task.labels
     trained = create_task(settings, tokenizer, task.find_labels(rows, path))
@@ -182,6 +190,17 @@ def test_sts_b_as_glue_has_it(tokenizer, tmp_path):
     assert row == Row("One.", "Two.", "5.000", "0", "line 2")
 
 
+def test_several_labels(tokenizer, tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text('text,labels\n"Good, but slow.","good, slow"\nHm.,\n')
+    task = create_task(load_settings("my-labels").task, tokenizer)
+    assert task.read(path)[:1] == [LabelledText("Good, but slow.", None, ("good", "slow"), "0", "line 2")]
+    assert task.find_labels(task.read(path), path) == ("good", "slow")
+    path.write_text("text,good,slow\nGood.,1,0\n")
+    task = create_task(load_settings("my-labels", ['task.label_columns=["good", "slow"]']).task, tokenizer)
+    assert task.read(path)[0].labels == ("good",)
+
+
 DREAM = [[["M: Tea?", "W: Yes."], [{"question": "Who?", "choice": ["Al", "Bo", "Cy"], "answer": "Bo"}], "5-1"]]
 RACE = {
     "article": "A bee.",
@@ -191,6 +210,11 @@ RACE = {
     "id": "high1.txt",
 }
 CHOICES = {
+    "my-choices": (
+        "mine.csv",
+        "question,choice0,choice1,choice2,choice3,label\nWho?,Al,Bo,Cy,Di,3\n",
+        ChoiceQuestion(None, "Who?", ("Al", "Bo", "Cy", "Di"), 3, "0", "line 2"),
+    ),
     "swag": (
         "train.csv",
         SWAG_HEADER + '0,lsmdc1,12,"He smiles, she","She stops.",She,gold,goes.,comes.,"runs, fast.",falls.,2\n',
@@ -232,10 +256,13 @@ def test_choices(name, tokenizer, tmp_path):
     assert task.encode(found, training=True)[0].label == expected.label
 
 
+TAGS = "-DOCSTART- -X- -X- O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\nPeter NNP B-NP B-PER\n"
+
+
 @pytest.mark.parametrize("name", ["conll-2003", "my-tags"])
 def test_tags(name, tokenizer, tmp_path):
     path = tmp_path / "eng.train"
-    path.write_text("-DOCSTART- -X- -X- O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\nPeter NNP B-NP B-PER\n")
+    path.write_text(TAGS)
     task = create_task(load_settings(name).task, tokenizer)
     found = task.read(path)
     assert (found[0].words, found[0].tags) == (["EU", "rejects"], ("B-ORG", "O"))
@@ -245,7 +272,10 @@ def test_tags(name, tokenizer, tmp_path):
     assert (len(features[0].input_ids) == len(features[1].input_ids)) is (name == "conll-2003")  # the whole document
 
 
-@pytest.mark.parametrize("name", ["jsquad", "squad", "squad2", "my-questions", "paper-squad", "paper-squad2"])
+QUESTIONS = ["jsquad", "squad", "squad2", "my-questions", "paper-squad", "paper-squad2", "demo-questions", "reader-en"]
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
 def test_questions(name, tokenizer, tmp_path):
     path = tmp_path / "train.json"
     path.write_text(squad("梅雨 [SEP] 梅雨は雨が多い。", "何が多い？", "雨が多い。"), encoding="utf-8")
@@ -257,25 +287,99 @@ def test_questions(name, tokenizer, tmp_path):
     assert task.score(found, [prediction])["exact"] == (100 if name == "jsquad" else 0)  # without the full stop
 
 
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_questions_of_a_table(name, tokenizer, tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text('question,context,answer\n何が多い？,"梅雨, 梅雨は雨が多い。",雨が多い\n', encoding="utf-8")
+    task = create_task(load_settings(name).task, tokenizer)
+    (found,) = task.read(path)
+    assert (found.question, found.answers) == ("何が多い？", (Answer("雨が多い", 7),))
+    assert len(task.encode([found], training=True)) == 1
+
+
+# ---- what is trained on is also predicted, with its labels and without
+
+
+def files_of(name):
+    """The name and the content of the file of a recipe."""
+    if name in TEXTS or name in CHOICES:
+        return (TEXTS | CHOICES)[name][:2]
+    if name in ("conll-2003", "my-tags", "probe-entities"):
+        return "eng.train", TAGS
+    if name in QUESTIONS:
+        return "train.json", squad("梅雨 [SEP] 梅雨は雨が多い。", "何が多い？", "雨が多い。")
+    more = {"my-labels": 'text,labels\nGood.,"a, b"\n', "sentence-vectors": "text,pair,label\nOne.,Two.,0.5\n"}
+    return "mine.csv", more.get(name, "text,label\nGood.,yes\nBad.,no\n")
+
+
+def without_labels(name, settings, content):
+    """The same file, as far as it can be had without what is learned from it."""
+    if name == "dream":
+        entries = json.loads(content)
+        return json.dumps([[t, [{k: q[k] for k in ("question", "choice")} for q in qs], n] for t, qs, n in entries])
+    if name == "race":
+        return json_lines({key: value for key, value in RACE.items() if key != "answers"})
+    if name == "mctest":
+        return content  # the labels are in a file of their own
+    if settings.kind == "token-classification":
+        return "\n".join(line.partition(" ")[0] for line in content.splitlines())
+    if settings.kind == "question-answering":
+        articles = json.loads(content)
+        articles["data"][0]["paragraphs"][0]["qas"][0].pop("answers")
+        return json.dumps(articles, indent=2, ensure_ascii=False)
+    if content.startswith("{"):
+        records = map(json.loads, content.splitlines())
+        return json_lines(*({k: v for k, v in record.items() if k != settings.label} for record in records))
+    if not settings.header:
+        return content  # columns are numbers there, so the one of the labels has to stay
+    if TEXTS.get(name, ("a.csv",))[0].endswith(".csv") or name == "swag":
+        rows = list(csv.reader(io.StringIO(content)))
+        place = rows[0].index(settings.label)
+        out = io.StringIO()
+        csv.writer(out).writerows(row[:place] + row[place + 1 :] for row in rows)
+        return out.getvalue()
+    rows = [line.split("\t") for line in content.removeprefix("\ufeff").splitlines()]
+    place = rows[0].index(settings.label)
+    return tsv(*(row[:place] + row[place + 1 :] if len(row) == len(rows[0]) else row for row in rows))
+
+
+PREDICTED = [
+    name
+    for name in recipe_names()
+    if load_settings(name).task.kind != "pretraining"  # those predict masked words
+]
+
+
+@pytest.mark.parametrize("name", PREDICTED)
+def test_predict_reads_what_is_trained_on(name, tokenizer, tmp_path):
+    file, content = files_of(name)
+    path = tmp_path / file
+    path.write_text(content, encoding="utf-8")
+    answers = tmp_path / "mc500.dev.ans"
+    answers.write_text("D\tA\tA\tA\n")
+    task = create_task(load_settings(name).task, tokenizer)
+    trained = task.read(path)
+    expected = [(content_of(item), item.id) for item in trained]
+    assert expected
+    answers.unlink()
+    for text in (content, without_labels(name, task.settings, content)):
+        path.write_text(text, encoding="utf-8")
+        found = list(_examples(task, str(path)))
+        assert [(content_of(item), item.id) for item in found] == expected
+        compressed = tmp_path / f"{file}.xz"
+        compressed.write_bytes(lzma.compress(text.encode()))
+        assert list(_examples(task, str(compressed))) == found
+        for item in found:
+            known = [getattr(item, key, None) for key in ("label", "labels", "tags", "answers")]
+            assert not any(known) and not getattr(item, "is_labelled", False)
+
+
 def test_no_recipe_is_left_out():
     """Those of pre-training and of the demo are built elsewhere, and tables without a data set need no layout."""
-    tested = {
-        *TEXTS,
-        *CHOICES,
-        "conll-2003",
-        "my-tags",
-        "jsquad",
-        "squad",
-        "squad2",
-        "my-questions",
-        "paper-squad",
-        "paper-squad2",
-    }
+    tested = {*TEXTS, *CHOICES, *QUESTIONS, "my-labels", "conll-2003", "my-tags"}
     elsewhere = {
         "demo-pretrain",
-        "demo-questions",
         "encoder-en",
-        "reader-en",
         "mini-en",
         "modern-mini",
         "paper-base",
@@ -285,7 +389,7 @@ def test_no_recipe_is_left_out():
     assert tested | elsewhere | {"paper-classes", "paper-classes-small"} == set(recipe_names())
 
 
-@pytest.mark.parametrize("name", [*TEXTS, *CHOICES, "conll-2003", "my-tags", "jsquad", "my-questions"])
+@pytest.mark.parametrize("name", [*TEXTS, *CHOICES, "my-labels", "conll-2003", "my-tags", "jsquad", "my-questions"])
 def test_recipes_are_short(name):
     from importlib import resources
 
@@ -329,6 +433,8 @@ def test_whole_files(name, file, number, data, tokenizer):
     task = create_task(load_settings(name).task, tokenizer)
     examples = task.read(data / file)
     assert len(examples) == number
+    predicted = [(content_of(item), item.id) for item in _examples(task, str(data / file))]
+    assert predicted == [(content_of(item), item.id) for item in examples]
     labels = task.find_labels(examples, file)
     trained = create_task(load_settings(name).task, tokenizer, labels)
     assert len(trained.encode(examples[:200], training=True)) >= min(200, number)

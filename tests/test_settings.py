@@ -34,7 +34,7 @@ def test_an_override_beats_the_recipe_and_the_recipe_the_default(tmp_path: Path)
             "model.pool_by_mean=1",
             r"'model.pool_by_mean'; there is: model.attention_probs_dropout_prob, (model[a-z_.]*(, )?)*$",
         ),
-        ("task.xyz=1", r"'task.xyz'; there is: task.max_answer_length, (task[a-z_.]*, )*task.temperature$"),
+        ("task.xyz=1", r"'task.xyz'; there is: task.answer, task.answer_start, (task[a-z_.]*, )*task.temperature$"),
         ("train.seed=-1", "train.seed = -1"),
         ("train.seed=1.5", "train.seed = 1.5: input should be a valid integer"),
         ("train.precision=fp8", "train.precision"),

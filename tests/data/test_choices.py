@@ -2,8 +2,10 @@
 
 import json
 
+import datasets
 import pytest
 
+from dokkai.data.choice_layouts import read_layout
 from dokkai.data.choices import ChoiceQuestion, read_choices, shown_label
 from dokkai.errors import UserError
 from dokkai.settings import MultipleChoiceSettings
@@ -140,6 +142,64 @@ def test_race_in_one_file(tmp_path):
         read(tmp_path / "race.jsonl", RACE | {"answers": ["A"]}, **RACE_SETTINGS)
 
 
+def test_race_as_the_hub_has_it(tmp_path):
+    """A record for each question; those of an article share its name, and get the ids that the files give them."""
+    rows = [
+        {"example_id": "high1.txt", "article": "A.", "question": q, "options": ["x", "y"], "answer": a}
+        for q, a in (("Who?", "B"), ("What?", "A"))
+    ]
+    datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "race")
+    datasets.Dataset.from_list(rows).to_parquet(tmp_path / "race.parquet")
+    for path in (tmp_path / "race", tmp_path / "race.parquet"):
+        assert read(path, None, **RACE_SETTINGS) == [
+            ChoiceQuestion("A.", "Who?", ("x", "y"), 1, "high1.txt-0", "row 1"),
+            ChoiceQuestion("A.", "What?", ("x", "y"), 0, "high1.txt-1", "row 2"),
+        ]
+
+
+def test_dream_as_the_hub_has_it(tmp_path):
+    rows = [
+        {
+            "dialogue_id": "4-1",
+            "id": n,
+            "dialogue": ["M: a", "W: b"],
+            "question": q,
+            "choice": ["x", "y"],
+            "answer": "y",
+        }
+        for n, q in enumerate(["Who?", "What?"])
+    ]
+    datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "dream")
+    found = read(tmp_path / "dream", None, **DREAM_SETTINGS)
+    assert found[1] == ChoiceQuestion("M: a\nW: b", "What?", ("x", "y"), 1, "4-1-1", "row 2")
+    assert [item.id for item in found] == ["4-1-0", "4-1-1"]
+
+
+def test_mctest_as_records(tmp_path):
+    row = {"story": "A bee.", "question": "Who?", "choices": ["x", "y"], "answer": "B"}
+    datasets.Dataset.from_list([row]).save_to_disk(tmp_path / "mctest")
+    assert read(tmp_path / "mctest", None, **MCTEST_SETTINGS) == [
+        ChoiceQuestion("A bee.", "Who?", ("x", "y"), 1, "0", "row 1")
+    ]
+
+
+@pytest.mark.parametrize("layout", ["dream", "race", "mctest"])
+def test_a_layout_from_the_hub_without_a_network(layout):
+    with pytest.raises(UserError, match="owner/name: no such file, and the Hugging Face hub cannot be reached for"):
+        read_layout("owner/name", layout)
+
+
+def test_records_of_another_data_set(tmp_path):
+    datasets.Dataset.from_list([{"text": "a", "label": "b"}]).save_to_disk(tmp_path / "other")
+    for settings, message in (
+        (DREAM_SETTINGS, r"other row 1: not in DREAM's layout"),
+        (RACE_SETTINGS, r"other row 1: not in RACE's layout"),
+        (MCTEST_SETTINGS, r"other row 1: no column 'choices'; there is: id, text, label"),
+    ):
+        with pytest.raises(UserError, match=message):
+            read(tmp_path / "other", None, **settings)
+
+
 MCTEST_SETTINGS = {"layout": "mctest", "context": "story", "label": "answer", "label_is": "letter", "id": "id"}
 
 
@@ -158,6 +218,10 @@ def test_mctest_has_its_answers_beside(tmp_path):
     (tmp_path / "mc.ans").unlink()
     with pytest.raises(UserError, match=r"mc\.ans"):
         read(tmp_path / "mc.tsv", None, **MCTEST_SETTINGS)
+    with pytest.raises(
+        UserError, match=r"mc\.tsv line 1: 3 fields; a story with 4 questions of 4 choices has 23 fields$"
+    ):
+        read_layout(tmp_path / "mc.tsv", "mctest", is_labelled=False)
 
 
 @pytest.mark.parametrize(

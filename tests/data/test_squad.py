@@ -3,11 +3,14 @@
 import json
 import lzma
 import re
+from pathlib import Path
 
+import datasets
 import pytest
 
 from dokkai.data.squad import Answer, Question, read_squad
 from dokkai.errors import UserError
+from dokkai.settings import QuestionAnsweringSettings
 
 CONTEXT = "奈良 was the capital 𝒳 from 710 to 794."
 
@@ -119,6 +122,126 @@ def test_contradicting_marks(tmp_path):
     marked = entry(start=CONTEXT.index("710"), is_impossible=True)
     with pytest.raises(UserError, match="1 question is marked is_impossible but with answers, first: id q1"):
         read_squad(write(tmp_path, squad(marked)))
+
+
+# ---- tables
+
+
+def table(tmp_path, content, name="a.csv", **settings):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    return read_squad(tmp_path / name, QuestionAnsweringSettings(**settings))
+
+
+def test_the_table_of_the_guide(tmp_path):
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "finetune.md").read_text(encoding="utf-8")
+    (content,) = re.findall("^```text\n(question,context,answer.+?)^```", guide, flags=re.DOTALL | re.MULTILINE)
+    found = table(tmp_path, content, no_answer=True)
+    assert [[(answer.text, answer.start) for answer in item.answers] for item in found] == [
+        [("John Smeaton", 0)],
+        [("1759", 23)],
+        [],
+    ]
+
+
+def test_a_table_says_no_places(tmp_path):
+    """The answer is looked for; spaces round it do not count, and its text may have a comma or a line of its own."""
+    content = 'question,context,answer\nWhen?,"In 710,\nit began.", 710 \nWhat?,"In 710,\nit began.",it\n'
+    context = "In 710,\nit began."
+    found = table(tmp_path, content)
+    assert found == [
+        Question("0", "When?", context, (Answer("710", 3),)),
+        Question("1", "What?", context, (Answer("it", 8),)),
+    ]
+    assert found[0].context is found[1].context
+
+
+@pytest.mark.parametrize("start", ["7", " 7 ", "7.0"])
+def test_a_table_says_which_place_is_meant(tmp_path, start):
+    content = f"id,question,context,answer,answer_start\nq,Which?,an ox, ox,{start}\nr,What?,an ox,an,\n"
+    (first, second) = table(tmp_path, content.replace("an ox, ox", '"ox and ox"," ox"'))
+    assert (first.id, first.answers, second.answers) == ("q", (Answer("ox", 7),), (Answer("an", 0),))
+
+
+def test_spaces_that_belong_to_an_answer(tmp_path):
+    found = table(tmp_path, "question,context,answer,answer_start\nWhich?,ox and ox, ox,6\n")
+    assert found[0].answers == (Answer(" ox", 6),)
+
+
+def test_columns_by_other_names(tmp_path):
+    names = {"question": "ask", "context": "text", "answer": "reply", "answer_start": "at", "id": "n"}
+    content = "n\task\ttext\treply\tat\n5\tWho?\tBo or Bo\tBo\t6\n"
+    expected = [Question("5", "Who?", "Bo or Bo", (Answer("Bo", 6),))]
+    assert table(tmp_path, content, "a.tsv", **names) == expected
+    assert table(tmp_path, content, "a.txt", format="tsv", **names) == expected
+    numbers = {"question": "1", "context": "2", "answer": "3", "answer_start": "4", "id": "0", "header": False}
+    assert table(tmp_path, content.partition("\n")[2], "a.tsv", **numbers) == expected
+    squad_file = write(tmp_path, squad(entry(start=CONTEXT.index("710"))))
+    assert read_squad(squad_file, QuestionAnsweringSettings(**names)) == read_squad(squad_file)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_one_answer_in_a_record(tmp_path, name):
+    """Also in JSON lines, and null is none."""
+    lines = [{"question": "Who?", "context": "Ada and Bo", "answer": answer} for answer in ("Bo", None)]
+    found = table(tmp_path, "".join(json.dumps(line) + "\n" for line in lines), name, no_answer=True)
+    assert [question.answers for question in found] == [(Answer("Bo", 8),), ()]
+    assert found[1].is_impossible
+
+
+def test_one_answer_in_parquet(tmp_path):
+    columns = {"question": ["Who?", "Who?"], "context": ["Bo, Bo", "Bo"], "answer": ["Bo", None]}
+    datasets.Dataset.from_dict(columns | {"answer_start": [4.0, None]}).to_parquet(tmp_path / "a.parquet")
+    first, second = read_squad(tmp_path / "a.parquet")
+    assert (first.answers, second.is_impossible) == ((Answer("Bo", 4),), True)
+    datasets.Dataset.from_dict(columns | {"answer_start": [4.0, None]}).save_to_disk(tmp_path / "saved")
+    assert read_squad(tmp_path / "saved") == [first, second]
+
+
+HEADER = "question,context,answer"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            f"{HEADER}\nWho?,Bo came.,Bo\nWho?,Bo and Bo,Bo\n",
+            "a.csv line 3: the answer 'Bo' occurs 2 times in the context; say which one is meant in a column "
+            "'answer_start': the number of characters before it",
+        ),
+        (f"{HEADER}\nWho?,aaa,aa\n", "a.csv line 2: the answer 'aa' occurs 2 times"),
+        (
+            f"{HEADER}\nWho?,Ada,Bo\nWho?,Ada,Ada\nWho?,Ada,ada\nWho?,Ada,\n",
+            "a.csv line 2: the answer 'Bo' does not occur in the context; write it as it stands there "
+            "(2 more rows have such a fault)",
+        ),
+        (
+            f"{HEADER}\nWho?,Ada, \n",
+            "a.csv line 2: column 'answer' is empty; write the answer, or set task.no_answer=true if there is none",
+        ),
+        (
+            f"{HEADER},answer_start\nWho?,Ada came,came,3\n",
+            "a.csv line 2: expected 'came' at 3, found ' cam'; count 'answer_start' in characters, from 0",
+        ),
+        (
+            f"{HEADER},answer_start\nWho?,Ada,Ada,-1\n",
+            "a.csv line 2: column 'answer_start' is '-1'; write the number of",
+        ),
+        (f"{HEADER},answer_start\nWho?,Ada,Ada,x\n", "a.csv line 2: column 'answer_start' is 'x'; write the number of"),
+        ("question,context\nWho?,Ada\n", "a.csv: no column 'answer'; there is: question, context"),
+        ("ask,context,answer\nWho?,Ada,Ada\n", "a.csv: no column 'question'; there is: ask, context, answer"),
+        (f"{HEADER}\n", "a.csv: no rows in it"),
+        (f"id,{HEADER}\n1,Who?,Ada,Ada\n1,Who?,Ada,Ada\n", "a.csv: 1 id occurs more than once, first: id 1"),
+    ],
+)
+def test_mistakes_in_a_table(tmp_path, content, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        table(tmp_path, content)
+
+
+def test_an_answer_that_is_no_text(tmp_path):
+    line = {"question": "Who?", "context": "Ada", "answer": ["Ada"]}
+    with pytest.raises(UserError, match=r"a\.jsonl line 1: column 'answer' holds no text; write one answer there"):
+        table(tmp_path, json.dumps(line), "a.jsonl")
 
 
 @pytest.mark.data

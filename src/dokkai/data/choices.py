@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 
-from dokkai.data.choice_layouts import read_dream, read_mctest, read_race
+from dokkai.data.choice_layouts import read_layout
 from dokkai.data.rows import check_ids
 from dokkai.data.tables import Table, no_column, read_table, text_of
 from dokkai.errors import UserError
 from dokkai.settings import MultipleChoiceSettings
 
-_LAYOUTS = {"dream": read_dream, "race": read_race, "mctest": read_mctest}
 _A = ord("A")
 
 
@@ -80,7 +79,7 @@ def place_of_letter(text: str) -> int:
 def _table(path: str | Path, settings: MultipleChoiceSettings) -> Table:
     s = settings
     if s.layout != "table":
-        return _LAYOUTS[s.layout](path)
+        return read_layout(path, s.layout)
     columns = {"context": s.context, "question": s.question, "label": s.label, "id": s.id}
     wanted = {role: column for role, column in columns.items() if column is not None}
     wanted |= {f"choice {number}": column for number, column in enumerate(s.choices)}

@@ -1,21 +1,25 @@
-"""Questions in the JSON layout of SQuAD 1.1 and 2.0, which JaQuAD and many others share, or as records; answers."""
+"""Questions in the JSON layout of SQuAD 1.1 and 2.0, which JaQuAD and many others share, or in a table; answers."""
 
 import json
+import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dokkai.data.arrow import is_data_set
-from dokkai.data.tables import format_of, read_table, records_called_data
-from dokkai.data.text import read_lines
+from dokkai.data.tables import Record, format_of, no_column, read_table, records_called_data, text_of
+from dokkai.data.text import name_of, read_lines
 from dokkai.errors import UserError
 from dokkai.files import parse_json, write_text
+from dokkai.settings import QuestionAnsweringSettings
 
 _T = TypeVar("_T")
 _KINDS: dict[type, str] = {list: "a list", str: "a text", int: "a whole number"}
 _SHOWN = 40  # characters of an answer that an error shows
+_USUAL = QuestionAnsweringSettings(no_answer=True)  # the usual names of columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +50,28 @@ class Question:
         return self.is_labelled and not self.answers
 
 
-def read_squad(path: str | Path) -> list[Question]:
+def read_squad(path: str | Path, settings: QuestionAnsweringSettings = _USUAL) -> list[Question]:
     """Read the questions of a SQuAD file (plain, .gz, .xz or .zst; ``-`` is standard input) in their order.
 
     A question without ``answers`` is unlabelled, unless it says ``is_impossible: true``. Other keys are not read. A
-    JSON list, JSON lines, Parquet or a data set (as for ``read_table``) has one question in each record, with its
-    context, as on the hub; without ``id`` they are numbered from "0". UserError if the file is not in this layout,
-    holds no questions or an id twice, or if an answer is empty or does not lie where it says, or belongs to a question
-    that is marked impossible.
+    JSON list, CSV, TSV, JSON lines, Parquet or a data set (as for ``read_table``) has one question in each record, in
+    the columns that the settings name; without ids they are numbered from "0". It has ``answers`` as on the hub, or one
+    answer, which is looked for in the context unless the record says where it starts. UserError if the file is not in
+    this layout, holds no questions or an id twice, or if an answer is empty or does not lie where it says, or belongs
+    to a question that is marked impossible; it names the line of a table.
     """
-    name = "standard input" if str(path) == "-" else str(path)
-    try:
-        entries = list(_entries_of(path, name))
-    except _LayoutError as error:
-        raise UserError(f"{name}: not in SQuAD's layout: {error}") from error
+    name = name_of(path)
+    entries, faults, contexts = list[tuple[Question, bool]](), list[str](), dict[str, str]()
+    for number, record in enumerate(question_records(path, settings, is_labelled=True)):
+        try:
+            entries.append(_question(record.values, record.place, number, settings, contexts))
+        except _LayoutError as error:
+            raise UserError(f"{name}: not in SQuAD's layout: {error}") from error
+        except _AnswerError as error:
+            faults.append(f"{name} {record.place}: {error}")
+    if faults:
+        more = f" ({_times(faults[1:], 'more row has', 'more rows have')} such a fault)" if len(faults) > 1 else ""
+        raise UserError(faults[0] + more)
     questions = [question for question, _ in entries]
     if not questions:
         raise UserError(f"{name}: no questions in it")
@@ -67,6 +79,23 @@ def read_squad(path: str | Path) -> list[Question]:
     _check_marks([question for question, is_marked in entries if is_marked and question.answers], name)
     _check_answers(questions, name)
     return questions
+
+
+def question_records(
+    path: str | Path, settings: QuestionAnsweringSettings = _USUAL, is_labelled: bool = False
+) -> Iterator[Record]:
+    """The questions of a file that ``read_squad`` reads, each as a record with its context, in the settings' columns.
+
+    Answers are not looked at; but ``is_labelled`` CSV or TSV must have a column of them. UserError as ``read_squad``.
+    """
+    name = name_of(path)
+    try:
+        for at, values in _entries_of(path, name, settings, is_labelled):
+            if not isinstance(values, dict):
+                raise _LayoutError(f"{at} is not an object with '{settings.context}'")
+            yield Record(at, values)
+    except _LayoutError as error:
+        raise UserError(f"{name}: not in SQuAD's layout: {error}") from error
 
 
 def write_answers(directory: Path, predictions: Sequence[Mapping[str, Any]], with_null_odds: bool) -> None:
@@ -100,58 +129,141 @@ class _LayoutError(Exception):
     """What is missing or of the wrong kind, and where."""
 
 
-def _entries_of(path: str | Path, name: str) -> Iterator[tuple[Question, bool]]:
-    if format_of(path) in ("jsonl", "parquet") or is_data_set(path):
-        table = read_table(path, {})
-        return _flat_entries((record.place, record.values) for record in table.records)
+class _AnswerError(Exception):
+    """What is wrong with the answer in a row of a table."""
+
+
+_Entries = Iterator[tuple[str, object]]  # where a question stands, and what it consists of
+
+
+def _entries_of(path: str | Path, name: str, settings: QuestionAnsweringSettings, is_labelled: bool) -> _Entries:
+    s = settings
+    form = s.format or format_of(path)
+    if form in ("csv", "tsv", "jsonl", "parquet") or is_data_set(path):
+        wanted = {"question": s.question, "context": s.context} | ({"answer": s.answer} if is_labelled else {})
+        for record in read_table(path, wanted, s.header, s.format, others=True).records:
+            missing = [column for column in wanted.values() if column not in record.values]
+            if missing and form in ("csv", "tsv"):
+                raise UserError(no_column(name, missing[0], list(record.values)))
+            yield record.place, record.values
+        return
+    lines = list(read_lines(path))
     try:
-        content = parse_json("\n".join(read_lines(path)))
+        content = parse_json("\n".join(lines))
     except json.JSONDecodeError as error:
-        raise UserError(f"{name}: not JSON (line {error.lineno}: {error.msg}); a SQuAD file is needed") from error
+        content = _json_lines(lines)
+        if content is None:
+            raise UserError(f"{name}: not JSON (line {error.lineno}: {error.msg}); a SQuAD file is needed") from error
+        yield from content
+        return
     match records_called_data(content):
-        case [{"context": _}, *_] as records:
+        case [dict() as first, *_] as records if s.context in first:
             content = records
     if isinstance(content, list):
-        return _flat_entries((f"entry {number}", entry) for number, entry in enumerate(content, start=1))
-    return _entries(content)
+        yield from ((f"entry {number}", entry) for number, entry in enumerate(content, start=1))
+    else:
+        yield from _articles(content, s)
 
 
-def _flat_entries(records: Iterable[tuple[str, object]]) -> Iterator[tuple[Question, bool]]:
-    """Of records that each hold a question with its context; ``datasets`` writes answers as an object of lists."""
-    contexts: dict[str, str] = {}
-    for number, (at, values) in enumerate(records):
-        context = _get(values, "context", str, at=at)
-        entry: dict[str, Any] = {"id": str(number), **values} if isinstance(values, dict) else {}
-        match entry.get("answers"):
-            case {"text": list(texts), "answer_start": list(starts)} if len(texts) == len(starts):
-                pairs = zip(texts, starts, strict=True)
-                entry["answers"] = [{"text": text, "answer_start": start} for text, start in pairs]
-        yield _question(entry, contexts.setdefault(context, context), str(entry.get("title") or ""), at)
+def _json_lines(lines: Sequence[str]) -> list[tuple[str, object]] | None:
+    """JSON lines under the name .json, with a question each; None if it is no such file."""
+    try:
+        return [(f"line {n}", parse_json(line)) for n, line in enumerate(lines, start=1) if line.strip()]
+    except json.JSONDecodeError:
+        return None
 
 
-def _entries(content: object) -> Iterator[tuple[Question, bool]]:
-    """Every question, and whether it is marked impossible."""
+def _articles(content: object, settings: QuestionAnsweringSettings) -> _Entries:
+    """The questions of SQuAD's layout, under the names of the settings."""
+    s = settings
+    names = {"question": s.question, "id": s.id or "id"}
     for i, article in enumerate(_get(content, "data", list, at="the file")):
         title = article.get("title", "") if isinstance(article, dict) else ""
         for j, paragraph in enumerate(_get(article, "paragraphs", list, at=f"data[{i}]")):
             at = f"data[{i}].paragraphs[{j}]"
             context = _get(paragraph, "context", str, at=at)
             for k, entry in enumerate(_get(paragraph, "qas", list, at=at)):
-                yield _question(entry, context, str(title), f"{at}.qas[{k}]")
+                where = f"{at}.qas[{k}]"
+                for key in names:
+                    _get(entry, key, str, int, at=where)
+                named = {names.get(key, key): value for key, value in entry.items()}
+                yield where, named | {s.context: context, "title": title}
 
 
-def _question(entry: object, context: str, title: str, at: str) -> tuple[Question, bool]:
-    question_id = str(_get(entry, "id", str, int, at=at))
-    text = _get(entry, "question", str, at=at)
-    fields = entry if isinstance(entry, dict) else {}
-    is_marked = fields.get("is_impossible") is True
-    answers = _get(entry, "answers", list, at=at) if "answers" in fields else []
+def _question(
+    values: dict[str, object], at: str, number: int, settings: QuestionAnsweringSettings, contexts: dict[str, str]
+) -> tuple[Question, bool]:
+    """The question of a record, and whether it is marked impossible; equal ``contexts`` become one text."""
+    s = settings
+    context = _get(values, s.context, str, at=at)
+    context = contexts.setdefault(context, context)
+    question_id = str(_get({"id": str(number)} | values, s.id or "id", str, int, at=at))
+    text = _get(values, s.question, str, at=at)
+    is_marked = values.get("is_impossible") is True
+    match values.get("answers"):
+        case {"text": list(texts), "answer_start": list(starts)} if len(texts) == len(starts):  # as ``datasets`` writes
+            pairs = zip(texts, starts, strict=True)
+            answers: list[object] = [{"text": text, "answer_start": start} for text, start in pairs]
+        case list() | dict():
+            answers = _get(values, "answers", list, at=at)
+        case _ if s.answer in values:
+            answers = _single_answer(values, context, s)
+        case _:
+            answers = _get(values, "answers", list, at=at) if "answers" in values else []
     parsed = tuple(_answer(answer, f"{at}.answers[{n}]") for n, answer in enumerate(answers))
-    return Question(question_id, text, context, parsed, title, is_marked or "answers" in fields), is_marked
+    is_labelled = is_marked or "answers" in values or s.answer in values
+    return Question(question_id, text, context, parsed, str(values.get("title") or ""), is_labelled), is_marked
 
 
 def _answer(value: object, at: str) -> Answer:
     return Answer(_get(value, "text", str, at=at), _get(value, "answer_start", int, at=at))
+
+
+def _single_answer(values: dict[str, object], context: str, settings: QuestionAnsweringSettings) -> list[object]:
+    """The answer of a row of a table, or none; spaces round it do not count."""
+    s = settings
+    value = values[s.answer]
+    if isinstance(value, list | dict):
+        raise _AnswerError(f"column '{s.answer}' holds no text; write one answer there, or several as SQuAD does")
+    given = "" if _is_missing(value) else text_of(values, s.answer, "")
+    text = given.strip()
+    if not text:
+        if s.no_answer:
+            return []
+        raise _AnswerError(
+            f"column '{s.answer}' is empty; write the answer, or set task.no_answer=true if there is none"
+        )
+    start = _start(values, s)
+    if start is not None:
+        text = given if context.startswith(given, start) else text
+        if not context.startswith(text, start):
+            found = _shown(context[start:][: len(text)])
+            raise _AnswerError(
+                f"expected {_shown(text)} at {start}, found {found}; count '{s.answer_start}' in characters, from 0"
+            )
+        return [{"text": text, "answer_start": start}]
+    places = [found.start() for found in re.finditer(f"(?={re.escape(text)})", context)]
+    if not places:
+        raise _AnswerError(f"the answer {_shown(text)} does not occur in the context; write it as it stands there")
+    if len(places) > 1:
+        raise _AnswerError(
+            f"the answer {_shown(text)} occurs {len(places)} times in the context; say which one is meant in a column "
+            f"'{s.answer_start}': the number of characters before it"
+        )
+    return [{"text": text, "answer_start": places[0]}]
+
+
+def _start(values: dict[str, object], settings: QuestionAnsweringSettings) -> int | None:
+    """Where the answer of a row starts, if it says so; a table with gaps in it may write 22.0 for 22."""
+    value = values.get(settings.answer_start)
+    text = "" if _is_missing(value) else str(value).strip()
+    if text and not re.fullmatch(r"\d+(\.0*)?", text, re.ASCII):
+        raise _AnswerError(f"column '{settings.answer_start}' is '{text}'; write the number of characters before it")
+    return int(text.partition(".")[0]) if text else None
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _get(value: object, key: str, *kinds: type[_T], at: str) -> _T:

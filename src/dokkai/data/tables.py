@@ -51,6 +51,7 @@ def read_table(
     format: TableFormat | None = None,
     ragged: bool = False,
     skip_short: bool = False,
+    others: bool = False,
 ) -> Table:
     """Read the records of a table (plain, .gz, .xz or .zst; ``-`` is standard input), or a data set, in their order.
 
@@ -59,8 +60,9 @@ def read_table(
     there is one unless all columns are given as numbers. ``format`` None goes by the ending of the name; a folder, or a
     name of the hub such as ``glue:mrpc[train]``, is read by ``read_data_set``. TSV knows no quotes (as GLUE); a
     ``.json`` file may hold a list or JSON lines. Blank lines are no rows. ``ragged`` admits rows with more or fewer
-    fields than the first, as long as they have the columns asked for (STS-B). UserError if the file cannot be read so:
-    a missing column of a CSV or TSV, a wrong number of fields, no rows.
+    fields than the first, as long as they have the columns asked for (STS-B). With ``others`` the records hold all
+    other columns too, as far as their names tell them apart and the row has them, and missing ones are the caller's
+    affair. UserError if the file cannot be read so: a missing column of CSV or TSV, a wrong number of fields, no rows.
     """
     name = "standard input" if str(path) == "-" else str(path)
     match format or format_of(path):
@@ -85,7 +87,7 @@ def read_table(
                 _require_numbers(columns, name)
             lines = read_lines(path)
             rows = _tsv(lines) if table == "tsv" else _csv(lines, name, has_header)
-            records = _fields(rows, columns, has_header, ragged, skip_short, name)
+            records = _fields(rows, columns, has_header, ragged, skip_short, others, name)
         case unknown:
             raise ValueError(f"format is '{unknown}', not one of {', '.join(_FORMATS)}")
     found = Table(name, list(records))
@@ -148,20 +150,23 @@ def _csv(lines: Iterator[str], name: str, has_header: bool) -> _Lines:
 
 
 def _fields(
-    rows: _Lines, wanted: Mapping[str, str], has_header: bool, ragged: bool, skip_short: bool, name: str
+    rows: _Lines, wanted: Mapping[str, str], has_header: bool, ragged: bool, skip_short: bool, others: bool, name: str
 ) -> Iterator[Record]:
     """Rows of fields as records of the wanted columns; numbers are the names of columns that have none."""
     names: list[str] | None = None
     positions: dict[str, int] = {}
-    num_short = 0
+    last = num_short = 0
     for line, fields in rows:
         if names is None:
             names = [field.strip() for field in fields] if has_header else [str(n) for n in range(len(fields))]
-            chosen = wanted.values() or [column for column in names if column]
+            needed = [column for column in wanted.values() if column in names or not others]
+            more = [column for column in names if column and (not others or names.count(column) == 1)]
+            chosen = sorted({*needed, *more}, key=names.index) if others else needed or more
             positions = {column: _position(column, names, has_header, f"{name} line {line}") for column in chosen}
+            last = max((positions[column] for column in (needed if others else chosen)), default=0)
             if has_header:
                 continue
-        has_all = len(fields) > max(positions.values(), default=0)
+        has_all = len(fields) > last
         if skip_short and not has_all:
             num_short += 1
             continue
@@ -171,7 +176,8 @@ def _fields(
                 f"{name} line {line}: {len(fields)} field{'s' * (len(fields) > 1)} where the {first} has {len(names)}; "
                 "look for a separator inside a text or a missing field"
             )
-        yield Record(f"line {line}", {column: fields[position] for column, position in positions.items()})
+        there = {column: position for column, position in positions.items() if position < len(fields)}
+        yield Record(f"line {line}", {column: fields[position] for column, position in there.items()})
     if num_short:
         say(f"{name}: {num_short} row{'s' * (num_short > 1)} without the needed fields left out")
 

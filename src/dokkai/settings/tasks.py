@@ -205,6 +205,17 @@ class QuestionAnsweringSettings(Section):
     """The span of a text that answers a question (SQuAD 1.1 and 2.0)."""
 
     kind: Literal["question-answering"] = "question-answering"
+    question: Column = Field("question", description="column of the question, in a table (SQuAD's layout needs none)")
+    context: Column = Field("context", description="column of the text that holds the answer")
+    answer: Column = Field("answer", description="column of the answer as it stands in the text; empty: there is none")
+    answer_start: Column = Field(
+        "answer_start", description="column of the characters before the answer; empty: it stands in the text once"
+    )
+    id: Column | None = Field(
+        None, description="column of the id; unset: id if there is one, else the number of the row"
+    )
+    header: bool = Field(True, description="the first line of a table names its columns")
+    format: TableFormat | None = Field(None, description="csv, tsv, jsonl, json, parquet; unset: by the file's ending")
     max_length: int = Field(384, ge=16, description="longest window: question and part of the context, in tokens")
     stride: int = Field(128, ge=1, description="tokens between the starts of two windows (not their overlap)")
     max_question_length: int = Field(64, ge=1, description="longer questions are cut, in tokens")

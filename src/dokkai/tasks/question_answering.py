@@ -65,20 +65,22 @@ class QuestionAnswering:
         self._tokenizer = tokenizer
 
     def read(self, path: Path) -> Sequence[Question]:
-        """Questions of a SQuAD file."""
-        return read_squad(path)
+        """Questions of a SQuAD file, or of a table; UserError names the line."""
+        return read_squad(path, self.settings)
 
     def find_labels(self, examples: Sequence[Question], path: str | Path) -> tuple[str, ...]:
         """None: answers are places."""
         return ()
 
     def parse(self, record: Mapping[str, Any], index: int, place: str | None = None) -> Question:
-        """``{"question": ..., "context": ..., "id": ...}``."""
-        for key in ("question", "context"):
+        """``{"question": ..., "context": ..., "id": ...}``, with the column names of the settings."""
+        s = self.settings
+        for key in (s.question, s.context):
             if not isinstance(record.get(key), str):
                 where = place or line_place(index)
                 raise UserError(f"{where}: no text under '{key}'; found: {', '.join(record) or 'nothing'}")
-        return Question(str(record.get("id", index)), record["question"], record["context"], (), is_labelled=False)
+        name = str(record.get(s.id or "id", index))
+        return Question(name, record[s.question], record[s.context], (), is_labelled=False)
 
     def encode(self, examples: Sequence[Question], training: bool) -> list[Window]:
         """All windows of all questions, in order. UserError if the questions cannot be trained on.
@@ -90,7 +92,8 @@ class QuestionAnswering:
             number = sum(item.is_impossible for item in examples)
             raise UserError(f"{number} questions have no answer; train with task.no_answer=true (SQuAD 2.0)")
         if training and any(not item.is_labelled for item in examples):
-            raise UserError("questions without answers to train on; each needs the key 'answers'")
+            one = self.settings.answer
+            raise UserError(f"questions without answers to train on; each needs the key 'answers', or one in '{one}'")
         features: list[Window] = []
         with Progress("tokenizing questions", len(examples), "questions") as progress:
             for begin in range(0, len(examples), _BLOCK):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dokkai.data.columns import Sentence, read_sentences
+from dokkai.data.columns import WORDS, Sentence, read_sentences
 from dokkai.errors import UserError, did_you_mean
 from dokkai.evaluation.metrics import are_entity_tags, find_entities, tag_scores
 from dokkai.progress import say
@@ -27,7 +27,6 @@ from dokkai.tokenization import Tokenizer
 
 _NO_LABEL = -100
 _OUTSIDE = "O"
-_WORDS = "tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +102,15 @@ class TokenClassification:
         return labels
 
     def parse(self, record: Mapping[str, Any], index: int, place: str | None = None) -> TaggedText:
-        """``{"tokens": [...]}`` with words, or ``{"text": ...}``, in which words are what the tokenizer says."""
+        """``{"tokens": [...]}``, or ``words``, or ``{"text": ...}``, in which words are what the tokenizer says."""
         place = place or line_place(index)
         name = str(record.get(self.settings.id or "id", index))
-        column = self.settings.words or _WORDS
-        column = _WORDS if column.lstrip("-").isdigit() else column  # trained on files with a word a line
+        column = self.settings.words or ""
+        if not column or column.lstrip("-").isdigit():  # a number: trained on files with a word a line
+            column = next((usual for usual in WORDS if usual in record), WORDS[0])
         words = record.get(column)
-        if isinstance(words, list) and words and all(isinstance(word, str) and word for word in words):
-            return replace(tagged_text(Sentence(tuple(words), None, name, place)), document=index)
+        if isinstance(words, list) and words and all(type(word) in (str, int) and word != "" for word in words):
+            return replace(tagged_text(Sentence(tuple(map(str, words)), None, name, place)), document=index)
         text = record.get("text")
         if not isinstance(text, str):
             raise UserError(
