@@ -213,11 +213,16 @@ def finetune(
         run([], directory)
         print_run(directory, as_json)
         return
+    from dokkai.hub import resolve
+    from dokkai.model.checkpoint import load_config
     from dokkai.training.finetune import guess
-    from dokkai.training.several import choose_points, run_several, show_table
+    from dokkai.training.several import choose_points, find_low_rates, run_several, show_table
 
     chosen = guess(examples, start, overrides or ()) if recipe is None else recipe
-    record = run_several(*choose_points(chosen, overrides or (), seeds, grid, dev is not None), directory, run)
+    kind, points = choose_points(chosen, overrides or (), seeds, grid, dev is not None)
+    if grid and (line := find_low_rates(points, load_config(resolve(start)).hidden_size)):
+        say(line)
+    record = run_several(kind, points, directory, run)
     print_json(record) if as_json else print(show_table(record))
 
 

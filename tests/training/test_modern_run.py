@@ -6,6 +6,9 @@ from transformers import AutoModelForMaskedLM, AutoModelForQuestionAnswering, Au
 
 import dokkai
 from dokkai.errors import UserError
+from dokkai.model.checkpoint import load_model, save_model
+from dokkai.model.config import ModelConfig
+from dokkai.model.heads import Model
 
 KIND = ["model.model_type=modernbert", "model.sinusoidal_positions=false"]
 MODERN = [*KIND, "task.next_sentence=false", "model.frequency_bias=true", "model.shape=L3-H64"]
@@ -59,3 +62,18 @@ def test_a_run_goes_on_from_weights_of_its_own_kind(run, prepared, tmp_path):
 def test_fine_tuning_keeps_the_kind_of_its_model(run, examples, tmp_path):
     with pytest.raises(UserError, match=r"model.model_type cannot be set here: it is that of the model under --from"):
         dokkai.finetune("demo-questions", run, examples / "train.json", tmp_path / "out", None, KIND[:1])
+
+
+def test_labels_can_be_read_from_the_mean_of_the_tokens(run, examples, tmp_path):
+    """A setting of the fine-tuning, kept with the model; BERT's own head has its pooler on [CLS]."""
+    words = ["train.steps=1", "task.max_length=32", "model.classifier_pooling=mean"]
+    table = examples / "topics-train.csv"
+    dokkai.finetune("my-classes", run, table, tmp_path / "mean", None, words, device="cpu")
+    assert dokkai.load(run).model.config.classifier_pooling == "cls"
+    assert dokkai.load(tmp_path / "mean").model.heads["classification"].takes_mean
+    old = tmp_path / "old"
+    config = ModelConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    save_model(Model(config, ("masked_lm",)), old)
+    line = r"classifier_pooling is for model_type 'modernbert'; .*old is a 'bert': leave it out"
+    with pytest.raises(UserError, match=line):
+        load_model(old, classifier_pooling="mean")

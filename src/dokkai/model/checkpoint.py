@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dokkai.errors import UserError
 from dokkai.files import read_json, replacing, write_json
-from dokkai.model.config import EIGHT_BITS, ModelConfig, read_config, read_labels
+from dokkai.model.config import EIGHT_BITS, ModelConfig, read_config, read_labels, refuse_modern
 from dokkai.model.eight_bit import from_eight_bits, to_eight_bits
 from dokkai.model.heads import Model
 from dokkai.model.initialization import initialize
@@ -113,7 +113,10 @@ def load_model(
     """
     path = Path(directory)
     values = _config_values(path)
-    config = replace(read_config(values, str(path / CONFIG)), **changes)
+    config = read_config(values, str(path / CONFIG))
+    if not config.is_modern:
+        refuse_modern(changes, f"{path} is a 'bert': leave it out")
+    config = replace(config, **changes)
     files = find_weights(path)
     stamp, found = files.stamp(), files.open()
     is_eight_bit = values.get("quantization_config") == EIGHT_BITS

@@ -1,6 +1,7 @@
 """The numbers that define an encoder, under the names of the published ``config.json``, and the published shapes."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from types import UnionType
 from typing import Any
@@ -53,7 +54,10 @@ _MODERN_FIXED = (
     "type_vocab_size",
     "model_type",
 )  # always the same there, so not in the file
-_MODERN_ONLY = ("global_attn_every_n_layers", "local_attention", "global_rope_theta", "local_rope_theta")
+_MODERN_ONLY = (
+    *("global_attn_every_n_layers", "local_attention", "global_rope_theta", "local_rope_theta"),
+    "classifier_pooling",
+)
 _ROUND = 64  # feed-forwards of ModernBERT are rounded to a multiple of it
 
 
@@ -135,7 +139,7 @@ class ModelConfig:
         """Every field by name, as in ``config.json``."""
         values = asdict(self)
         if not self.is_modern:
-            return {name: value for name, value in values.items() if name not in (*_MODERN_ONLY, "classifier_pooling")}
+            return {name: value for name, value in values.items() if name not in _MODERN_ONLY}
         out = {_MODERN_NAMES.get(name, name): value for name, value in values.items() if name not in _MODERN_FIXED}
         # Its class gives ids of its own vocabulary to what is left out.
         ids = dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"))
@@ -243,9 +247,15 @@ def shape_config(shape: str, **changes: Any) -> ModelConfig:
         values["intermediate_size"] = max(1, round(8 / 3 * hidden / _ROUND)) * _ROUND
         values |= {"position_embedding_type": "rotary", "layer_norm_eps": 1e-5}
         values |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    elif name := next((name for name in _MODERN_ONLY if name in changes), None):
-        raise UserError(f"{name} is for model_type 'modernbert'; set model.model_type=modernbert, or leave it out")
+    else:
+        refuse_modern(changes, "set model.model_type=modernbert, or leave it out")
     return ModelConfig(**(values | changes))
+
+
+def refuse_modern(changes: Iterable[str], remedy: str) -> None:
+    """UserError if one of these fields is ModernBERT's alone."""
+    if name := next((name for name in _MODERN_ONLY if name in changes), None):
+        raise UserError(f"{name} is for model_type 'modernbert'; {remedy}")
 
 
 def published_shapes() -> dict[str, ModelConfig]:

@@ -24,6 +24,10 @@ class ModelSettings(Section):
     )
     global_rope_theta: float | None = Field(None, gt=0, description="modernbert: slowest turn, global; unset: 160000")
     local_rope_theta: float | None = Field(None, gt=0, description="modernbert: slowest turn, local; unset: 10000")
+    classifier_pooling: Literal["cls", "mean"] | None = Field(
+        None,
+        description="modernbert: what a label is read from, [CLS] or the mean of all tokens; unset: cls",
+    )
     initializer_range: float | None = Field(None, gt=0, description="deviation of random weights; unset: 0.02")
     frequency_bias: bool = Field(
         False, description="start the output bias at the words' log frequencies in the text; false: at 0, as released"

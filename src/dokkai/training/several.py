@@ -70,8 +70,7 @@ def run_several(kind: str, points: Sequence[Point], out: Path, train: Train) -> 
 
     The record, also in ``out/KIND.json``: ``runs`` with ``name``, ``overrides``, ``metrics``, ``step``, ``restarts``
     and ``stuck``; ``metric``, ``best``; and over all runs ``mean`` and ``deviation`` (of the sample, one less than the
-    runs in the denominator) of every metric. The same call goes on where a killed one was. Rates of a grid that are low
-    for the encoder are said.
+    runs in the denominator) of every metric. The same call goes on where a killed one was.
     """
     record_path = out / f"{kind}.json"
     _check(out, record_path)
@@ -83,8 +82,6 @@ def run_several(kind: str, points: Sequence[Point], out: Path, train: Train) -> 
         pipeline = train(point.overrides, out / point.name)
         assert pipeline.task is not None
         record["metric"] = pipeline.task.primary_metric
-        if kind == "grid" and number == 1 and (line := find_low_rates(points, pipeline.model.config.hidden_size)):
-            say(line)
         record["runs"].append(_result(point, out / point.name))
         write_json(record_path, record)
     record |= _summary(record["runs"], record["metric"])
