@@ -8,7 +8,7 @@ import pytest
 from dokkai.errors import UserError
 from dokkai.settings import load_settings, parse_settings
 from dokkai.tasks.guessing import guess_recipe, guess_task
-from dokkai.tasks.guessing_columns import guess_from_columns
+from dokkai.tasks.guessing_columns import Guess, guess_from_columns
 
 
 def qas(*answers):
@@ -402,12 +402,33 @@ def test_rows_of_words_are_counted_by_sentences(write):
     assert guess_task(write("a.csv", "sentence,word,tag\n" + rows), {})[1] == 6
 
 
-@pytest.mark.parametrize("answers", ["answer", "answers"])
-def test_questions_in_columns(answers):
+@pytest.mark.parametrize(("answers", "named"), [("answer", {}), ("answers", {"answer": "answers"})])
+def test_questions_in_columns(answers, named):
     """Where the answers lie in the contexts; other columns called so are labels, or texts."""
     columns = {"question": ["who", "what"], "context": ["Ann sees it", "Bob sees a cat"], answers: ["Ann", "a cat"]}
     found = guess_from_columns(columns, {})
-    assert found.task == {"kind": "question-answering"} and found.reason.startswith("each record has a question")
+    assert found.task == {"kind": "question-answering"} | named
+    assert found.reason.startswith("each record has a question")
+
+
+def test_questions_in_a_table(write):
+    rows = ["who,Ann sees it,Ann,0", "what,Bob sees a cat,a cat,9", "who,Bob sees it,,"]
+    path = write("a.csv", table("question,context,answer,answer_start", *rows, times=1))
+    expected = {"kind": "question-answering", "no_answer": True}
+    assert guess_task(path, {}) == (
+        Guess(expected, "each record has a question, a context and an answer that lies in it"),
+        3,
+    )
+    path = write("b.csv", table("Query,Passage,Answer Text,Start", *rows[:2], times=1))
+    expected = {"question": "Query", "context": "Passage", "answer": "Answer Text", "no_answer": False}
+    assert guess_task(path, {})[0].task == {"kind": "question-answering", **expected}
+    found = guess_task(path, {"answer_start": "Start"})[0].task
+    assert found == {"kind": "question-answering", "answer_start": "Start", **expected}
+    path = write("c.csv", table("q,c,a", *(row.rpartition(",")[0] for row in rows[:2]), times=1))
+    given = {"question": "q", "context": "c", "answer": "a"}
+    assert guess_task(path, given)[0].task == {"kind": "question-answering", **given, "no_answer": False}
+    with pytest.raises(UserError, match=r"c\.csv: no column 'x'; there is: q, c, a"):
+        guess_task(path, given | {"answer": "x"})
 
 
 @pytest.mark.parametrize(

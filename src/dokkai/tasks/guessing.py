@@ -18,12 +18,14 @@ from dokkai.data.text import read_lines
 from dokkai.errors import UserError, did_you_mean
 from dokkai.files import existing_file, parse_json
 from dokkai.progress import say_once
-from dokkai.settings import parse_overrides
+from dokkai.settings import QuestionAnsweringSettings, parse_overrides
 from dokkai.settings.fields import TableFormat
 from dokkai.tasks.guessing_columns import KINDS, Guess, guess_from_columns, is_usual_name, list_names
 from dokkai.tasks.guessing_values import TAG, Columns
 
 _DEV_SHARE = 0.1  # of the examples, held out where there is no other file to measure on
+_COLUMNS_OF_QUESTIONS = ("question", "context", "answer", "answer_start", "id", "header", "format")
+_GIVEN_COLUMNS = ("text", "pair", "label", "id", "context", "question", "answer", "answer_start", "words", "tags")
 _BATCH_SIZE = 32
 _UPDATES, _MOST_EPOCHS = 200, 20  # few examples are shown more often (Mosbach et al. 2021, arXiv 2006.04884)
 _FEW_SPACES = 0.08  # of all characters
@@ -69,7 +71,8 @@ def guess_task(path: str | Path, given: Mapping[str, Any]) -> tuple[Guess, int]:
     if kind not in (None, found.task["kind"]):
         raise UserError(f"{path}: for task.kind={kind} nothing is found in it; {found.reason}: {found.task['kind']}")
     if found.task["kind"] == "question-answering":
-        questions = read_squad(path)
+        named = {name: value for name, value in (given | found.task).items() if name in _COLUMNS_OF_QUESTIONS}
+        questions = read_squad(path, QuestionAnsweringSettings(no_answer=True, **named))
         found.task["no_answer"], number = any(question.is_impossible for question in questions), len(questions)
         if "scoring" not in given and _hardly_hold_spaces({question.context for question in questions}):
             found.task["scoring"] = "characters"
@@ -178,7 +181,7 @@ def _read(path: str | Path, given: Mapping[str, Any]) -> tuple[Columns, bool]:
     is_text = (given.get("format") or format_of(path)) in ("csv", "tsv")
     if is_text and "header" not in given and not _are_names(columns):
         columns, header = _columns(read_table(path, {}, header=False, **more)), False
-    for role in ("text", "pair", "label", "id", "context", "question", "words", "tags"):
+    for role in _GIVEN_COLUMNS:
         if given.get(role) is not None and str(given[role]) not in columns:
             raise UserError(f"task.{role}: {no_column(str(path), str(given[role]), list(columns))}")
     return columns, header

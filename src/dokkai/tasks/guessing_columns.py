@@ -16,6 +16,7 @@ from dokkai.tasks.guessing_values import (
     are_lists,
     are_tags,
     are_texts,
+    as_filled,
     as_text,
     full_columns,
     lie_in,
@@ -67,7 +68,12 @@ _SIDES = [
     *(f"{name}{n}" for name in _TEXTS for n in "12ab"),
 ]
 _USUAL = {*_TEXTS, *_LABELS, *_MORE_LABELS, *_CHOICES, *_QUESTIONS, *_CONTEXTS, *_IDS, *_SIDES}
-_ROLES = ("text", "pair", "label", "label_columns", "context", "question", "choices", "words", "tags", "id")
+_ROLES = ("text", "pair", "label", "label_columns", "context", "question", "choices", "answer", "words", "tags", "id")
+_OF_QUESTIONS = {
+    "question": _QUESTIONS[:2],
+    "context": ("context", "passage", "paragraph", "article", "document"),
+    "answer": ("answer", "answer text", "answers"),
+}
 _READ_OF_QUESTIONS = ("question", "context", "answers", "answer", "title", "id")
 _SEPARATORS = ("|", ";", ",")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
@@ -101,15 +107,19 @@ def _unused(columns: Columns, task: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _guess_questions(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
-    if not {"question", "context"} <= columns.keys():
-        return None
-    if "answers" in columns:
+    """Questions as on the hub, or with one answer each in a column of its own: one that lies in the context."""
+    if {"question", "context", "answers"} <= columns.keys() and not any(map(as_filled, columns["answers"])):
         return Guess({"kind": "question-answering"}, "each record has a question, a context and answers")
     if {"text", "label"} & given.keys() or _named(columns, _SURE_LABELS, whole=True) or _choice_columns(columns):
         return None
-    if "answer" not in columns or not lie_in(columns["answer"], columns["context"]):
+    found = {role: given.get(role) or _named(columns, names, whole=True) for role, names in _OF_QUESTIONS.items()}
+    task = {role: name for role, name in found.items() if name is not None}
+    if len(task) < len(found) or not lie_in(columns[task["answer"]], columns[task["context"]]):
         return None
-    return Guess({"kind": "question-answering"}, "each record has a question, a context and an answer that lies in it")
+    task |= {name: given[name] for name in ("answer_start", "id") if name in given}
+    named = {role: name for role, name in task.items() if role != name}
+    reason = "each record has a question, a context and an answer that lies in it"
+    return Guess({"kind": "question-answering"} | named, reason)
 
 
 def _guess_sentences(columns: Columns, given: Mapping[str, Any]) -> Guess | None:

@@ -60,11 +60,15 @@ def are_tags(values: Sequence[Any]) -> bool:
 
 def lie_in(answers: Sequence[Any], contexts: Sequence[Any]) -> bool:
     """Whether most answers are pieces of their contexts, and no classes such as yes and no."""
-    filled = [(answer, as_text(context)) for answer, context in zip(answers, contexts, strict=True) if answer]
-    if not filled or not all(isinstance(answer, str) for answer, _ in filled):
-        return False
+    filled = [(as_filled(answer), as_text(context)) for answer, context in zip(answers, contexts, strict=True)]
+    filled = [(answer, context) for answer, context in filled if answer]
     are_classes = len(filled) > MANY and len({answer for answer, _ in filled}) <= 2
     return not are_classes and 2 * sum(answer in context for answer, context in filled) > len(filled)
+
+
+def as_filled(value: Any) -> str:
+    """A string without the spaces round it; "" for all else, such as a list, or the NaN of a gap in a table."""
+    return value.strip() if isinstance(value, str) else ""
 
 
 def are_flags(values: Sequence[Any]) -> bool:
