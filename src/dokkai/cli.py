@@ -5,20 +5,15 @@ verbs.
 """
 
 import os
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from dokkai.errors import UserError
 from dokkai.exits import quick_imports, run_app
 from dokkai.printing import print_facts, print_json, print_masks, print_run
-from dokkai.progress import say
 from dokkai.shipped import ENCODER, READER, model_or_default
-
-if TYPE_CHECKING:
-    from dokkai.pipeline import Pipeline
 
 app = typer.Typer(
     name="dokkai",
@@ -173,8 +168,7 @@ def finetune(
     ] = None,
     train: Annotated[Path | None, typer.Option(help="examples to train on: a file, or a data set of the hub")] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(help="run directory; the same command continues a stopped run; unset: runs/NAME OF THE EXAMPLES"),
+        Path | None, typer.Option(help="run directory; the same command continues a stopped run; unset: runs/NAME")
     ] = None,
     origin: Annotated[
         str | None,
@@ -195,46 +189,22 @@ def finetune(
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune a model on a task; without a recipe the task is guessed from the examples."""
-    from dokkai.training.finetune import finetune as run_finetune
+    from dokkai.training.several import show_table
+    from dokkai.training.verb import fine_tune_by_words
 
     start = model_or_default(origin, ENCODER, "start from; give --from RUN")
-    if recipe is not None and "." in recipe.partition("=")[0] and "=" in recipe:  # the first of the settings
-        overrides, recipe = [recipe, *(overrides or ())], None
-    examples, recipe = _examples_and_recipe(train, recipe)
-    directory = out or Path("runs", re.split(r"[.\[]", examples.name)[0].replace(":", "-"))
-    if out is None:
-        say(f"the run goes to {directory}; --out RUN names another place")
-
-    def run(more: list[str], place: Path) -> "Pipeline":
-        words = [*(overrides or ()), *more]
-        return run_finetune(recipe, start, examples, place, dev, words, random_weights, limit, device, cache)
-
-    if seeds is None and not grid:
-        run([], directory)
+    directory, record = fine_tune_by_words(
+        *(recipe, start, train, out, overrides or (), seeds, grid),
+        dev=dev,
+        random_weights=random_weights,
+        limit=limit,
+        device=device,
+        cache=cache,
+    )
+    if record is None:
         print_run(directory, as_json)
-        return
-    from dokkai.hub import resolve
-    from dokkai.model.checkpoint import load_config
-    from dokkai.training.finetune import guess
-    from dokkai.training.several import choose_points, find_low_rates, run_several, show_table
-
-    chosen = guess(examples, start, overrides or ()) if recipe is None else recipe
-    kind, points = choose_points(chosen, overrides or (), seeds, grid, dev is not None)
-    if grid and (line := find_low_rates(points, load_config(resolve(start)).hidden_size)):
-        say(line)
-    record = run_several(kind, points, directory, run)
-    print_json(record) if as_json else print(show_table(record))
-
-
-def _examples_and_recipe(train: Path | None, recipe: str | None) -> tuple[Path, str | None]:
-    """What to train on, and by which recipe: examples in the place of a recipe mean that it is guessed."""
-    from dokkai.settings import recipe_names
-
-    if train is not None:
-        return train, recipe
-    if recipe is None or recipe in recipe_names() or Path(recipe).suffix == ".toml" or not Path(recipe).exists():
-        raise UserError("no examples to train on; give --train FILE, or the file alone: dokkai finetune my.csv")
-    return Path(recipe), None
+    else:
+        print_json(record) if as_json else print(show_table(record))
 
 
 @app.command(epilog="Example: dokkai evaluate runs/reader dev.json --squad-files answers")
@@ -265,7 +235,7 @@ def evaluate(
 @app.command(epilog="Example: dokkai predict runs/reader < questions.jsonl > answers.jsonl")
 def predict(
     run: Annotated[str, typer.Argument(help="a model directory with a task, or a name on the Hugging Face hub")],
-    file: Annotated[str, typer.Argument(help="JSON lines, or a table as in training; - is stdin")] = "-",
+    file: Annotated[str, typer.Argument(help="JSON lines, or a file as for training; - is stdin")] = "-",
     device: Device = None,
     as_json: JsonLines = True,
 ) -> None:
