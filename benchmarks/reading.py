@@ -8,7 +8,8 @@ On SQuAD-like dev files (``$DOKKAI_DATA/squad``):
   answerable ones refused;
 - of the answers shown on 2.0 with a confidence, how many are right (exact match), by tenths, and the calibration error;
 - twenty answers as they came: questions of 2.0 drawn by a fixed seed;
-- the passages of ``examples/dev.json``: the same figures, and the first question of each passage with its answer.
+- with ``--examples``, of ``examples/dev.json`` in their place: the same figures as of 2.0, and the first question about
+  each passage with its answer.
 
 Kinds of answer go by simple rules, in this order: ``date`` has a month, a weekday, a year of four digits or a century;
 ``number`` has a digit or a word for a number; ``person`` and ``place`` are capitalized and the question asks who, or
@@ -83,20 +84,14 @@ def length_of_passage(context: str) -> str:
 
 
 def by(
-    questions: Sequence[Any],
-    predictions: Sequence[dict[str, Any]],
-    group: Callable[[Any], str],
-    by_length: bool = False,
+    questions: Sequence[Any], predictions: Sequence[dict[str, Any]], group: Callable[[Any], str]
 ) -> dict[str, dict[str, float]]:
-    """Exact match and F1 of each group, the largest first; with ``by_length`` that of the shortest passages first."""
+    """Exact match and F1 of each group, the largest first."""
     groups: dict[str, list[int]] = defaultdict(list)
     for number, item in enumerate(questions):
         groups[group(item)].append(number)
     found = {}
-    order = {name: -len(numbers) for name, numbers in groups.items()}
-    if by_length:
-        order = {name: len(questions[numbers[0]].context.split()) for name, numbers in groups.items()}
-    for name, numbers in sorted(groups.items(), key=lambda pair: order[pair[0]]):
+    for name, numbers in sorted(groups.items(), key=lambda pair: -len(pair[1])):
         found[name] = {"questions": len(numbers)} | scores(
             [questions[i] for i in numbers], [predictions[i] for i in numbers]
         )
@@ -175,10 +170,26 @@ def may_refuse(reader: Any, task: Any, file: Path, shown: Callable[[Sequence[Any
     }
 
 
+def must_answer(reader: Any, task: Any, file: Path) -> dict[str, Any]:
+    """Questions that all have an answer, with "no answer" switched off."""
+    reader.task = task.with_threshold(math.inf)
+    questions = reader.task.read(file)
+    predictions = reader.predict(questions)
+    reader.task = task
+    groups = {
+        "kind": lambda q: kind_of_answer(q.question, q.answers[0].text),
+        "question word": lambda q: question_word(q.question),
+        "words of the passage": lambda q: length_of_passage(q.context),
+    }
+    run = {"file": file.name.split(".json")[0], "scores": scores(questions, predictions), "questions": len(questions)}
+    return run | {"by": {name: by(questions, predictions, group) for name, group in groups.items()}}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a model directory, or the name of one that ships")
     parser.add_argument("--name", required=True, help="of the result file")
+    parser.add_argument("--examples", action="store_true", help="the passages of the examples, and no other file")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DOKKAI_DATA", ".")))
     args = parser.parse_args()
 
@@ -186,29 +197,18 @@ def main() -> None:
     from dokkai.tasks import QuestionAnswering
 
     reader = load(args.model)
-    own = reader.task
-    if not isinstance(own, QuestionAnswering):
+    task = reader.task
+    if not isinstance(task, QuestionAnswering):
         parser.error(f"{args.model}: not a model for questions")
-    runs: list[dict[str, Any]] = []
-
-    reader.task = own.with_threshold(math.inf)  # "no answer" switched off
-    questions = reader.task.read(args.data / "squad" / "dev-v1.1.json.xz")
-    predictions = reader.predict(questions)
-    groups = {
-        "kind": by(questions, predictions, lambda q: kind_of_answer(q.question, q.answers[0].text)),
-        "question word": by(questions, predictions, lambda q: question_word(q.question)),
-        "words of the passage": by(questions, predictions, lambda q: length_of_passage(q.context), by_length=True),
-    }
-    run = {"file": "dev-v1.1", "scores": scores(questions, predictions), "questions": len(questions)}
-    runs.append(run | {"by": groups})
-
-    reader.task = own
-    if own.settings.no_answer:
-        runs.append(may_refuse(reader, own, args.data / "squad" / "dev-v2.0.json.xz", drawn))
-        runs.append(may_refuse(reader, own, ROOT / "examples" / "dev.json", first_of_each))
+    if args.examples:
+        runs = [may_refuse(reader, task, ROOT / "examples" / "dev.json", first_of_each)]
+    else:
+        runs = [must_answer(reader, task, args.data / "squad" / "dev-v1.1.json.xz")]
+        if task.settings.no_answer:
+            runs.append(may_refuse(reader, task, args.data / "squad" / "dev-v2.0.json.xz", drawn))
     write_result(
         f"reading-{args.name}",
-        f"python benchmarks/reading.py {args.model} --name {args.name}",
+        f"python benchmarks/reading.py {args.model} --name {args.name}" + " --examples" * args.examples,
         runs,
         versions=versions("dokkai", "torch"),
     )

@@ -429,6 +429,8 @@ def reading_scores(result: dict) -> str:
 def reading_by(result: dict, name: str) -> str:
     """SQuAD 1.1 by kind of answer, by question word, or by length."""
     groups = result["runs"][0]["by"][name.replace("-", " ")]
+    if name == "words-of-the-passage":
+        groups = dict(sorted(groups.items(), key=lambda pair: int(re.search(r"\d+", pair[0])[0])))
     rows = [[key, f"{g['questions']:,}", f"{g['exact']:.1f}", f"{g['f1']:.1f}"] for key, g in groups.items()]
     return table([name.replace("-", " "), "questions", "EM", "F1"], rows)
 
@@ -460,9 +462,9 @@ def reading_confidence(result: dict) -> str:
 
 def reading_examples(result: dict) -> str:
     """The passages of the examples: scores, refusals, and the first question of each."""
-    found = result["runs"][2]
+    found = result["runs"][0]
     rows = [[name, *(f"{found['scores'][f'{key}{kind}']:.1f}" for kind in ("exact", "f1"))] for name, key in _PARTS]
-    parts = (table(["", "EM", "F1"], rows), reading_refused(result, 2), reading_answers(result, 2))
+    parts = (table(["", "EM", "F1"], rows), reading_refused(result, 0), reading_answers(result, 0))
     return "\n\n".join(parts)
 
 
