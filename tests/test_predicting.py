@@ -147,6 +147,43 @@ def test_rows_of_words(tmp_path, tokenizer):
     assert [(item.text, item.id) for item in _examples(task, str(tmp_path / "a.csv"))] == [("EU rejects", "1")]
 
 
+@pytest.mark.parametrize(
+    ("header", "settings"),
+    [
+        ("n,text", {"words": "text"}),
+        ("n,word", {"words": "word"}),
+        ("n,word,text", {"words": "word"}),
+        ("n, tokens,text", {}),
+        ("n,tokens;text", {}),
+    ],
+)
+def test_rows_of_words_beside_a_text(tmp_path, tokenizer, header, settings):
+    """Columns that the training read are words, whatever they or others are called."""
+    task = create_task(TokenClassificationSettings(labels=["O", "B-X"], id="n", **settings), tokenizer)
+    mark = ";" if ";" in header else ","
+    rows = [["1", "EU", "EU rejects"], ["", "rejects", "EU rejects"], ["2", "Yes", "Yes"]]
+    lines = [header.replace(",", mark), *(mark.join(row[: header.count(",") + header.count(";") + 1]) for row in rows)]
+    (tmp_path / "a.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert [item.words for item in _examples(task, str(tmp_path / "a.csv"))] == [["EU", "rejects"], ["Yes"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "content"),
+    [
+        ("w.dat", "csv", "n,words\n1,EU\n,rejects\n2,Yes\n"),
+        ("w.tsv", "csv", "n,words\n1,EU\n,rejects\n2,Yes\n"),
+        ("w.csv", "tsv", "EU\nrejects\n\nYes\n"),
+        ("w.dat", "jsonl", '{"words": ["EU", "rejects"], "n": 1}\n{"words": ["Yes"], "n": 2}\n'),
+        ("w.dat", "json", '[{"words": ["EU", "rejects"], "n": 1}, {"words": ["Yes"], "n": 2}]'),
+    ],
+)
+def test_words_under_another_ending(tmp_path, tokenizer, name, form, content):
+    """``task.format`` says what the training read, and predicting listens to it."""
+    task = create_task(TokenClassificationSettings(labels=["O", "B-X"], id="n", format=form), tokenizer)
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    assert [item.words for item in _examples(task, str(tmp_path / name))] == [["EU", "rejects"], ["Yes"]]
+
+
 def test_a_pipe_is_not_looked_into(tmp_path):
     """What was read to tell what it holds would be lost."""
     os.mkfifo(tmp_path / "pipe")

@@ -8,7 +8,7 @@ from typing import Any
 
 from dokkai.data.arrow import is_data_set
 from dokkai.data.choice_layouts import read_layout, unfold
-from dokkai.data.columns import read_sentences
+from dokkai.data.columns import WORDS, has_a_word_a_line, read_sentences
 from dokkai.data.squad import question_records
 from dokkai.data.tables import Record, format_of, read_table
 from dokkai.data.text import read_lines
@@ -41,11 +41,13 @@ def predict_lines(directory: str | Path, file: str, device: str | None = None) -
 def _examples(task: Task, file: str) -> Iterator[Any]:
     s = task.settings
     if isinstance(s, TokenClassificationSettings):
-        if _holds_a_word_a_line(file):
+        form = _format(file, s) or format_of(file)
+        if _holds_a_word_a_line(file, form):
             place = s.words
             is_number = place is not None and place.lstrip("-").isdigit()
-            return map(tagged_text, read_sentences(file, place if is_number else None, has_tags=False))
-        if _holds_a_word_a_row(file, s):
+            found = read_sentences(file, place if is_number else None, has_tags=False, format=form)
+            return map(tagged_text, found)
+        if form == "csv" and _holds_a_word_a_row(file, s):
             return map(tagged_text, read_sentences(file, s.words, None, s.id, has_tags=False, format="csv"))
     return (_parse(task, number, record, file) for number, record in _records(file, s))
 
@@ -99,18 +101,21 @@ def _holds_json_lines(file: str, settings: Any) -> bool:
     return isinstance(first, dict) and "data" not in first  # else it is SQuAD's layout
 
 
-def _holds_a_word_a_line(file: str) -> bool:
+def _holds_a_word_a_line(file: str, form: TableFormat | None = None) -> bool:
     """Whether a file for a tagger is neither JSON nor a table with a column of texts."""
-    if format_of(file) not in (None, "tsv") or not Path(file).is_file():  # a pipe can be read only once
+    if not has_a_word_a_line(file, form) or not Path(file).is_file():  # a pipe can be read only once
         return False
     first = _first_line(file)
     return not (first.lstrip().startswith("{") or "text" in first.split("\t"))
 
 
 def _holds_a_word_a_row(file: str, settings: TokenClassificationSettings) -> bool:
-    """Whether a file for a tagger is CSV of words, which a column of ids parts, and not of texts."""
-    is_csv = "csv" in (format_of(file), _format(file, settings)) and Path(file).is_file()
-    return is_csv and settings.id is not None and "text" not in re.split('[",;]', _first_line(file))
+    """Whether CSV for a tagger is of words, which a column of ids parts, and not of texts."""
+    if settings.id is None or not Path(file).is_file():
+        return False
+    names = {name.strip() for name in re.split('[",;]', _first_line(file))}
+    words = WORDS if settings.words is None else (settings.words,)
+    return (settings.id in names and not names.isdisjoint(words)) or "text" not in names
 
 
 def _first_line(file: str) -> str:

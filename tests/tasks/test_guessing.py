@@ -443,6 +443,104 @@ def test_answers_that_are_classes(columns):
     assert guess_from_columns(columns, {}).task == task
 
 
+QUESTIONS = {
+    "question": ["who came", "what came", "who went"] * 3,
+    "context": ["Ann came here", "a cat came in", "Bob went out"] * 3,
+    "answer": ["Ann", "a cat", "Bob"] * 3,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("score", ["0.5", "1.25", "3.0"], "regression"),
+        ("rating", ["1", "2", "5"], "classification"),
+        ("is_correct", ["0", "1", "1"], "classification"),
+        ("checked", ["0", "1", "1"], "classification"),
+        ("intent", ["find", "tell", "find"], "classification"),
+    ],
+)
+@pytest.mark.parametrize("names", [{}, {"question": "query", "context": "document"}])
+def test_labels_of_questions_with_answers(name, values, kind, names):
+    """They are what is to be learned, and the answers are not, though they lie in the contexts."""
+    columns = {names.get(column, column): texts for column, texts in QUESTIONS.items()} | {name: values * 3}
+    found = guess_from_columns(columns, {}).task
+    assert (found["kind"], found["label"]) == (kind, name)
+    asked = guess_from_columns(columns, {"kind": "question-answering"}).task
+    assert asked == guess_from_columns(columns, {"answer": "answer"}).task == {"kind": "question-answering"} | names
+
+
+def test_columns_that_questions_do_not_use(write, capsys):
+    """One with a few values may be a label; marks of questions without an answer are none."""
+    rows = [dict(zip(QUESTIONS, row, strict=True)) for row in zip(*QUESTIONS.values(), strict=True)]
+    path = write("a.jsonl", [row | {"source": "ab"[n % 2], "is_impossible": "0"} for n, row in enumerate(rows)])
+    line = "column 'source', which looks like labels (task.label=source learns them in the place of answers)"
+    assert said_of(path, capsys) == line
+    found = guess_task(path, {"label": "source"})[0].task
+    assert (found["kind"], found["label"]) == ("classification", "source")
+    rows = [row | {"source": "ab"[n % 2], "hint": f"a hint for row {n}"} for n, row in enumerate(rows)]
+    path = write("b.jsonl", [row | {"level": n % 3} for n, row in enumerate(rows)])
+    line = (
+        "column 'hint', which looks like text, and columns 'source', 'level', which look like labels "
+        "(task.label=source learns them in the place of answers)"
+    )
+    assert said_of(path, capsys) == line
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ({"pair": "context"}, "classification"),
+        ({"labels": ["Ann", "a cat", "Bob"]}, "classification"),
+        ({"label_separator": ";"}, "multi-label"),
+        ({"choices": ["opa", "opb", "opc"]}, "multiple-choice"),
+    ],
+)
+def test_settings_of_another_kind_rule_questions_out(given, kind):
+    columns = QUESTIONS | {"opa": ["Ann", "x", "y"] * 3, "opb": ["z", "a cat", "y"] * 3, "opc": ["x", "z", "Bob"] * 3}
+    assert guess_from_columns(columns, {})
+    found = guess_from_columns(columns, given)
+    assert found.task["kind"] == kind
+    parse_settings({"task": found.task | given}, "a.csv")
+
+
+def test_settings_of_two_kinds(write):
+    path = write("a.csv", table("text,label", "good,yes", "bad,no"))
+    with pytest.raises(UserError, match=r"a\.csv: no kind of task fits its columns \(text, label\)"):
+        guess_task(path, {"text": "text", "label": "label", "answer": "label"})
+
+
+WORDS = {"word": ["bank", "bank", "cell", "cell"] * 3, "pos": ["N", "V", "N", "N"] * 3}
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"sentence": ["a bank of sand", "a bank of sand", "the old cell", "the old cell"] * 3},
+        {
+            "sentence": ["a bank of sand", "a bank of sand", "the old cell", "the old cell"] * 3,
+            "label": [0, 1, 1, 1] * 3,
+        },
+        {"sentence_id": [1, 1, 2, 2] * 3, "label": ["yes", "no", "yes", "no"] * 3},
+        {"sentence_1": ["1", "1", "2", "2"] * 3, "sentence_2": ["3", "4", "5", "5"] * 3, "grade": ["a", "b"] * 6},
+    ],
+)
+def test_words_that_are_judged_in_a_sentence(columns):
+    """Without tags such as B-PER rows are parts of a sentence only where nothing else is to be learned of them."""
+    assert guess_from_columns(WORDS | columns, {}).task["kind"] == "classification"
+    tags = {"tag": ["O", "B-x", "O", "I-x"] * 3}
+    given = {} if "sentence_1" not in columns else {"id": "sentence_1"}
+    assert guess_from_columns(WORDS | columns | tags, given).task["kind"] == "token-classification"
+
+
+def test_words_of_japanese_sentences():
+    columns = {"word": ["犬", "猫"] * 3, "pos": ["名詞", "動詞"] * 3}
+    ids = {"sentence": ["文1", "文1", "文2", "文2", "文3", "文3"]}
+    texts = {"sentence": ["犬が庭を走っている。", "犬が庭を走っている。", *["猫は寝ている。今日も。"] * 4]}
+    assert guess_from_columns(columns | ids, {}).task["kind"] == "token-classification"
+    assert guess_from_columns(columns | texts, {}).task["kind"] == "classification"
+
+
 def said_of(path, capsys, *overrides):
     guess_recipe(path, overrides)
     return capsys.readouterr().err.rstrip().partition("; not used: ")[2]

@@ -56,15 +56,17 @@ def read_sentences(
     that begins with ``-DOCSTART-`` a document. ``has_tags=False`` reads the words alone. UserError names the line: a
     wrong number of fields or tags, an empty word or tag; and a file without sentences.
     """
-    match format or format_of(path):
-        case "csv":
-            return _from_rows(path, words, tags, id, has_tags)
-        case "jsonl" | "json" | "parquet":
-            return _from_records(path, words, tags, id, has_tags, format)
-        case None if is_data_set(path):
-            return _from_records(path, words, tags, id, has_tags, None)
-        case _:
-            return _from_columns(path, words, tags, has_tags)
+    if has_a_word_a_line(path, format):
+        return _from_columns(path, words, tags, has_tags)
+    if (format or format_of(path)) == "csv":
+        return _from_rows(path, words, tags, id, has_tags)
+    return _from_records(path, words, tags, id, has_tags, format)
+
+
+def has_a_word_a_line(path: str | Path, format: TableFormat | None = None) -> bool:
+    """Whether ``read_sentences`` looks for a word in each line of a file, by its format or the ending of its name."""
+    form = format or format_of(path)
+    return form == "tsv" or (form is None and not is_data_set(path))
 
 
 def _from_records(

@@ -10,8 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dokkai.data.arrow import is_data_set
-from dokkai.data.columns import read_sentences
+from dokkai.data.columns import has_a_word_a_line, read_sentences
 from dokkai.data.squad import read_squad
 from dokkai.data.tables import Table, format_of, no_column, read_table, records_called_data, refuse_spreadsheet
 from dokkai.data.text import read_lines
@@ -20,7 +19,8 @@ from dokkai.files import existing_file, parse_json
 from dokkai.progress import say_once
 from dokkai.settings import QuestionAnsweringSettings, parse_overrides
 from dokkai.settings.fields import TableFormat
-from dokkai.tasks.guessing_columns import KINDS, Guess, guess_from_columns, is_usual_name, list_names
+from dokkai.tasks.guessing_columns import KINDS, Guess, guess_from_columns
+from dokkai.tasks.guessing_names import is_usual_name, list_names
 from dokkai.tasks.guessing_values import TAG, Columns
 
 _DEV_SHARE = 0.1  # of the examples, held out where there is no other file to measure on
@@ -64,7 +64,7 @@ def guess_task(path: str | Path, given: Mapping[str, Any]) -> tuple[Guess, int]:
         raise UserError(f"unknown task.kind '{kind}'{did_you_mean(str(kind), KINDS)}")
     if _is_squad(path):
         found, number = Guess({"kind": "question-answering"}, "articles hold paragraphs with questions (SQuAD)"), 0
-    elif "format" not in given and _holds_a_word_a_line(path):
+    elif "format" not in given and has_a_word_a_line(path) and _ends_in_tags(path):
         found, number = _guess_sentences(path, given)
     else:
         found, number = _guess_from_table(path, given)
@@ -81,13 +81,21 @@ def guess_task(path: str | Path, given: Mapping[str, Any]) -> tuple[Guess, int]:
 
 
 def _not_used(guess: Guess) -> str:
-    """What is said of columns of texts that are left over, and how they are taken."""
-    if not guess.unused:
-        return ""
-    names = list_names(guess.unused)
-    look = (
-        f"columns {names}, which look like texts" if len(guess.unused) > 1 else f"column {names}, which looks like text"
-    )
+    """What is said of columns that are left over, and how they are taken."""
+    said = [_texts_not_used(guess)] if guess.unused else []
+    if guess.classes:
+        look = "looks like labels" if len(guess.classes) == 1 else "look like labels"
+        how = shlex.quote(f"task.label={guess.classes[0]}") + " learns them in the place of answers"
+        said.append(f"{_columns_called(guess.classes)}, which {look} ({how})")
+    return f"; not used: {', and '.join(said)}" if said else ""
+
+
+def _columns_called(names: Sequence[str]) -> str:
+    return f"column{'s' * (len(names) > 1)} {list_names(names)}"
+
+
+def _texts_not_used(guess: Guess) -> str:
+    look = f"{_columns_called(guess.unused)}, which look" + (" like texts" if len(guess.unused) > 1 else "s like text")
     how = ""
     if "text" in guess.task and "pair" not in guess.task:
         how = shlex.quote(f"task.pair={guess.unused[0]}") + " takes it as the second text"
@@ -97,7 +105,7 @@ def _not_used(guess: Guess) -> str:
         how = shlex.quote(f"task.context={guess.unused[0]}") + " puts it before each question"
     elif "choices" in guess.task:
         how = "task.context=COLUMN takes another column"
-    return f"; not used: {look}" + (f" ({how})" if how else "")
+    return look + (f" ({how})" if how else "")
 
 
 def _hardly_hold_spaces(contexts: Iterable[str]) -> bool:
@@ -116,9 +124,10 @@ def _is_squad(path: str | Path) -> bool:
     return isinstance(content, dict) and "data" in content and not any(records_called_data(content) or ())
 
 
-def _holds_a_word_a_line(path: str | Path) -> bool:
+def _ends_in_tags(path: str | Path) -> bool:
+    """Whether each line does, of a .tsv, which may be a table too."""
     if format_of(path) != "tsv":
-        return format_of(path) is None and not is_data_set(path)
+        return True
     lines = [line for line in islice(read_lines(path), _NUM_LINES) if line.strip()]
     are_tags = [TAG.fullmatch(line.rsplit("\t", 1)[-1].strip()) is not None for line in lines]
     if len(are_tags) > 1 and not are_tags[0] and all(are_tags[1:]):

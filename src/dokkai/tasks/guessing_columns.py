@@ -1,14 +1,42 @@
 """Guessing a task from the columns of a table: by their names, and by what they hold."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any
+
+from pydantic import BaseModel
 
 from dokkai.data.choices import place_of_letter
 from dokkai.data.columns import TAGS, WORDS
 from dokkai.errors import UserError
+from dokkai.settings import (
+    ClassificationSettings,
+    MultiLabelSettings,
+    MultipleChoiceSettings,
+    QuestionAnsweringSettings,
+    RegressionSettings,
+    TokenClassificationSettings,
+)
+from dokkai.tasks.guessing_names import (
+    CHOICE,
+    CHOICES,
+    CONTEXTS,
+    IDS,
+    LABELS,
+    MORE_LABELS,
+    QUESTIONS,
+    RIGHT,
+    SENTENCE_COLUMNS,
+    SURE_LABELS,
+    TAG_COLUMNS,
+    TEXTS,
+    WORD_COLUMNS,
+    find_named,
+    find_pair,
+    list_names,
+    plain,
+)
 from dokkai.tasks.guessing_values import (
     MANY,
     Columns,
@@ -19,73 +47,37 @@ from dokkai.tasks.guessing_values import (
     as_filled,
     as_text,
     full_columns,
+    has_words,
     lie_in,
     look_like_texts,
     num_runs,
     number_of,
 )
 
-_TEXTS = ("text", "sentence", "review", "content", "body", "comment", "message", "tweet", "utterance", "document")
-_PAIRS = [  # and names that differ in 1 and 2, or in a and b, alone
-    ("text", "pair"),  # as the settings are called
-    ("premise", "hypothesis"),  # MNLI, SNLI
-    ("question", "sentence"),  # QNLI
-    ("question", "passage"),  # BoolQ
-    ("paragraph", "question"),  # MultiRC
-    ("query", "passage"),
-    ("query", "document"),
-    ("query", "title"),  # of a product: ESCI, Crowdflower
-    ("search term", "title"),  # Home Depot
-    ("query", "text"),
-    ("query", "answer"),
-    ("reference answer", "student answer"),
-    ("question", "context"),
-    ("question", "answer"),  # WikiQA
-    ("claim", "evidence"),  # FEVER
-    ("context", "response"),
-    ("prompt", "response"),
-    ("headline", "body"),  # FNC-1
-    ("parent comment", "comment"),
-    ("original", "translation"),  # MLQE
-    ("sentence", "aspect term"),  # SemEval-2014
-    ("sentence", "aspect"),
-    ("text", "aspect"),
-]
-_WORD_COLUMNS = (*WORDS, "word", "token")
-_TAG_COLUMNS = ("tag", "tags", "ner", "ner tag", "ner tags", "pos", "pos tag", "upos")
-_SENTENCE_COLUMNS = ("sentence", "sentence id", "sentence idx", "sentence no", "sentence number", "sent", "sent id")
-_LABELS = ("label", "labels", "class", "category", "target", "sentiment", "score", "rating", "quality", "stars", "gold")
-_SURE_LABELS = _LABELS[:5]  # beside other columns of 0 and 1
-_MORE_LABELS = ("topic", "intent", "emotion", "genre", "polarity", "similarity", "relevance", "stance", "tags")
-_CHOICES = ("choices", "endings", "options", "candidates")
-_CHOICE = r"(choice|ending|option|answer|alternative)[0-9a-h]|[a-h]"
-_RIGHT = ("label", "answer", "answerkey", "correct", "gold", "target")
-_CONTEXTS = ("context", "passage", "article", "story", "paragraph", "sent1", "premise", "text")
-_QUESTIONS = ("question", "query", "sent2", "stem")
-_IDS = ("id", "idx", "index", "guid", "uid", "uuid", "key")
-_SIDES = [
-    *{name.replace(" ", "") for pair in _PAIRS for name in pair},
-    *(f"{name}{n}" for name in _TEXTS for n in "12ab"),
-]
-_USUAL = {*_TEXTS, *_LABELS, *_MORE_LABELS, *_CHOICES, *_QUESTIONS, *_CONTEXTS, *_IDS, *_SIDES}
 _ROLES = ("text", "pair", "label", "label_columns", "context", "question", "choices", "answer", "words", "tags", "id")
+_DECIDING = {*_ROLES, "labels", "label_separator", "label_is", "answer_start"} - {"id"}
 _OF_QUESTIONS = {
-    "question": _QUESTIONS[:2],
+    "question": QUESTIONS[:2],
     "context": ("context", "passage", "paragraph", "article", "document"),
     "answer": ("answer", "answer text", "answers"),
 }
-_READ_OF_QUESTIONS = ("question", "context", "answers", "answer", "title", "id")
+_READ_OF_QUESTIONS = ("question", "context", "answers", "answer", "answer_start", "is_impossible", "title", "id")
+_BESIDE_ANSWERS = (*LABELS, *MORE_LABELS, "correct", "is correct")  # names of labels in a table of questions
 _SEPARATORS = ("|", ";", ",")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """``[task]`` of a recipe, and what speaks for it; ``unused`` are columns of texts that it does not read."""
+    """``[task]`` of a recipe, and what speaks for it.
+
+    ``unused`` are columns of texts that it does not read; ``classes`` those, in a table of questions, of a few values.
+    """
 
     task: dict[str, Any]
     reason: str
     unused: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 def guess_from_columns(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
@@ -94,27 +86,41 @@ def guess_from_columns(columns: Columns, given: Mapping[str, Any]) -> Guess | No
     UserError for what would be taken for something else: numbers with a decimal comma, choices without a right one,
     tags of single words where nothing tells the sentences apart.
     """
-    kinds = [given["kind"]] if "kind" in given else list(_LOOKS)
-    found = next((guess for kind in kinds if (guess := _LOOKS[kind](columns, given))), None)
-    return found and replace(found, unused=_unused(columns, found.task))
+    kinds = [given["kind"]] if "kind" in given else _kinds_with(given)
+    around = given if len(kinds) != 1 else {**given, "kind": kinds[0]}
+    guesses = (guess for kind in kinds if (guess := _LOOKS[kind][0](columns, around)))
+    found = next((guess for guess in guesses if "kind" in given or guess.task["kind"] in kinds), None)
+    if found is None:
+        return None
+    unused = _unused(columns, found.task)
+    texts = tuple(name for name in unused if look_like_texts(columns[name]))
+    is_of_questions = found.task["kind"] == "question-answering"
+    few = tuple(name for name in unused if is_of_questions and name not in texts and _are_few(columns[name]))
+    return replace(found, unused=texts, classes=few)
 
 
-def _unused(columns: Columns, task: Mapping[str, Any]) -> tuple[str, ...]:
+def _kinds_with(given: Mapping[str, Any]) -> list[str]:
+    """Those that have the settings that are given, as far as these say what the task consists of."""
+    needed = _DECIDING & given.keys()
+    return [kind for kind, (_, settings) in _LOOKS.items() if needed <= settings.model_fields.keys()]
+
+
+def _unused(columns: Columns, task: Mapping[str, Any]) -> list[str]:
     used = set(_READ_OF_QUESTIONS if task["kind"] == "question-answering" else ())
     for role in _ROLES:
         used.update([task[role]] if isinstance(task.get(role), str) else task.get(role, ()))
-    return tuple(name for name, values in columns.items() if name not in used and look_like_texts(values))
+    return [name for name in columns if name not in used]
 
 
 def _guess_questions(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
     """Questions as on the hub, or with one answer each in a column of its own: one that lies in the context."""
     if {"question", "context", "answers"} <= columns.keys() and not any(map(as_filled, columns["answers"])):
         return Guess({"kind": "question-answering"}, "each record has a question, a context and answers")
-    if {"text", "label"} & given.keys() or _named(columns, _SURE_LABELS, whole=True) or _choice_columns(columns):
-        return None
-    found = {role: given.get(role) or _named(columns, names, whole=True) for role, names in _OF_QUESTIONS.items()}
+    found = {role: given.get(role) or find_named(columns, names, whole=True) for role, names in _OF_QUESTIONS.items()}
     task = {role: name for role, name in found.items() if name is not None}
-    if len(task) < len(found) or not lie_in(columns[task["answer"]], columns[task["context"]]):
+    if len(task) < len(found) or (given.get("kind") is None and _are_judged(columns, task)):
+        return None
+    if not lie_in(columns[task["answer"]], columns[task["context"]]):
         return None
     task |= {name: given[name] for name in ("answer_start", "id") if name in given}
     named = {role: name for role, name in task.items() if role != name}
@@ -122,9 +128,16 @@ def _guess_questions(columns: Columns, given: Mapping[str, Any]) -> Guess | None
     return Guess({"kind": "question-answering"} | named, reason)
 
 
+def _are_judged(columns: Columns, task: Mapping[str, str]) -> bool:
+    """Whether there are choices, or a column of labels, so that question and answer are no more than texts."""
+    rest = {name: columns[name] for name in _unused(columns, {"kind": "question-answering", **task})}
+    has_label = find_named(rest, _BESIDE_ANSWERS, whole=True) is not None or any(map(are_flags, rest.values()))
+    return has_label or bool(_choice_columns(columns))
+
+
 def _guess_sentences(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
-    words = given.get("words") or _named(columns, WORDS)
-    tags = given.get("tags") or _named(columns, TAGS)
+    words = given.get("words") or find_named(columns, WORDS)
+    tags = given.get("tags") or find_named(columns, TAGS)
     if words is None or tags is None or not (are_lists(columns[words]) and are_lists(columns[tags])):
         return _guess_words(columns, given)
     reason = f"columns '{words}' and '{tags}' hold a list each"
@@ -136,13 +149,11 @@ def _guess_words(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
 
     UserError for tags such as B-PER if one of the other two columns is not found.
     """
-    if {"text", "label"} & given.keys():
-        return None
-    words = given.get("words") or _named(columns, _WORD_COLUMNS, whole=True)
+    words = given.get("words") or find_named(columns, WORD_COLUMNS, whole=True)
     sentences = given.get("id") or _sentence_column(columns)
     tags = given.get("tags") or next((name for name, values in columns.items() if are_tags(values)), None)
-    if tags is None and words is not None and _sentence_column(columns) is not None:
-        tags = _named(columns, _TAG_COLUMNS, without=[words], whole=True)
+    if tags is None and words is not None and _are_parts(columns, given):
+        tags = find_named(columns, TAG_COLUMNS, without=[words], whole=True)
     if tags is None:
         return None
     if words is None or sentences is None:
@@ -156,10 +167,20 @@ def _guess_words(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
     return Guess(task, f"each row holds a word and one of {num_tags} tags, and column '{sentences}' the sentence")
 
 
+def _are_parts(columns: Columns, given: Mapping[str, Any]) -> bool:
+    """Whether rows are parts of sentences, where no tag says so: no texts to look at a word in, and no label of it."""
+    sentences = _sentence_column(columns)
+    if sentences is None:
+        return False
+    is_judged = find_named(columns, SURE_LABELS, whole=True) is not None or has_words(columns[sentences])
+    return given.get("kind") is not None or not is_judged
+
+
 def _sentence_column(columns: Columns) -> str | None:
-    """One that is filled where a sentence begins, or says the same in all its rows."""
+    """One that is filled where a sentence begins, or says the same in all its rows; not one of several."""
     names = {name: values for name, values in columns.items() if num_runs(values) < len(values)}
-    return _named(names, _SENTENCE_COLUMNS, whole=True) or _named(names, _SENTENCE_COLUMNS[:1])
+    single = {name: values for name, values in names.items() if not re.search(r"\d$|[^a-z0-9][a-z]$", name.lower())}
+    return find_named(names, SENTENCE_COLUMNS, whole=True) or find_named(single, SENTENCE_COLUMNS[:1])
 
 
 # ---- choices
@@ -167,7 +188,7 @@ def _sentence_column(columns: Columns) -> str | None:
 
 def _guess_choices(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
     choices: list[str] = given.get("choices") or _choice_columns(columns)
-    label = given.get("label") or _named(columns, _RIGHT, without=choices)
+    label = given.get("label") or find_named(columns, RIGHT, without=choices)
     if not choices or label is None:
         return None
     rows = [columns[choices[0]]] if len(choices) == 1 else [columns[choice] for choice in choices]
@@ -175,8 +196,8 @@ def _guess_choices(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
         list(row[0]) if len(choices) == 1 else [as_text(value) for value in row] for row in zip(*rows, strict=True)
     ]
     label_is = given.get("label_is") or _label_is([as_text(value) for value in columns[label]], options)
-    context = given.get("context") or _named(columns, _CONTEXTS, without=[*choices, label])
-    question = given.get("question") or _named(columns, _QUESTIONS, without=[*choices, label])
+    context = given.get("context") or find_named(columns, CONTEXTS, without=[*choices, label])
+    question = given.get("question") or find_named(columns, QUESTIONS, without=[*choices, label])
     if context is None and question is None:
         return None
     if label_is is None:
@@ -195,11 +216,11 @@ def _guess_choices(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
 def _choice_columns(columns: Columns) -> list[str]:
     """One column of lists, or the columns of one family such as ``choice0``, ``choice1``."""
     for name, values in columns.items():
-        if _plain(name) in _CHOICES and are_lists(values) and all(len(value) > 1 for value in values):
+        if plain(name) in CHOICES and are_lists(values) and all(len(value) > 1 for value in values):
             return [name]
     families: dict[str, list[str]] = {}
     for name in columns:
-        if found := re.fullmatch(_CHOICE, _plain(name)):
+        if found := re.fullmatch(CHOICE, plain(name)):
             families.setdefault(found[1] or "", []).append(name)
     found_all = [names for family, names in families.items() if len(names) >= (2 if family else 3)]
     return max(found_all, key=len, default=[])
@@ -223,12 +244,12 @@ def _label_is(labels: Sequence[str], options: Sequence[Sequence[str]]) -> str | 
 def _guess_texts(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
     label, text, pair = given.get("label"), given.get("text"), given.get("pair")
     texts = [name for name, values in columns.items() if name not in (label, pair) and are_texts(values)]
-    if text is None and pair is None and (two := _pair(texts)):
+    if text is None and pair is None and (two := find_pair(texts)):
         found = _guess_label(columns, given, *two)
         if found is not None:
             return found  # else one of the two may be the label
     if text is None:
-        text = _named(columns, _TEXTS, without=set(columns) - set(texts)) or _longest(columns, texts)
+        text = find_named(columns, TEXTS, without=set(columns) - set(texts)) or _longest(columns, texts)
     return None if text is None else _guess_label(columns, given, text, pair)
 
 
@@ -237,12 +258,12 @@ def _guess_label(columns: Columns, given: Mapping[str, Any], text: str, pair: st
     task = {"text": text} | ({} if pair is None else {"pair": pair})
     rest = {name: values for name, values in columns.items() if name not in (text, pair)}
     flags = given.get("label_columns") or [name for name, values in rest.items() if are_flags(values)]
-    label = label or _named(rest, _LABELS if len(flags) < 2 else _SURE_LABELS, whole=True)
+    label = label or find_named(rest, LABELS if len(flags) < 2 else SURE_LABELS, whole=True)
     if label is None and len(flags) > 1 and kind in (None, "multi-label"):
         return Guess(
             {"kind": "multi-label", **task, "label_columns": flags}, f"columns {list_names(flags)} hold 0 or 1"
         )
-    label = label or _named(_labelled(rest), (*_LABELS, *_MORE_LABELS)) or _fewest(rest)
+    label = label or find_named(_labelled(rest), (*LABELS, *MORE_LABELS)) or _fewest(rest)
     if label is None:
         return None
     found = _kind_of(columns[label], kind)
@@ -284,42 +305,6 @@ def _kind_of(values: Sequence[Any], kind: str | None) -> Guess | None:
     return Guess({"kind": "classification"}, f"holds {len(different)} different value{'s' * (len(different) > 1)}")
 
 
-def _pair(texts: Sequence[str]) -> tuple[str, str] | None:
-    """Two columns whose names belong together: whole ones, those that differ in a digit or a letter, last words."""
-    return _known_pair(texts, _PAIRS, _plain) or _twins(texts) or _known_pair(texts, _PAIRS[1:], _last_word)
-
-
-def _known_pair(
-    texts: Sequence[str], pairs: Sequence[tuple[str, str]], end: Callable[[str], str]
-) -> tuple[str, str] | None:
-    """Of names that are those of a pair, or of which the ``end`` is."""
-    for pair in pairs:
-        first, second = (
-            next((name for of in (_plain, end) for name in texts if of(name) == _plain(wanted)), None)
-            for wanted in pair
-        )
-        if first is not None and second is not None and first != second:
-            return first, second
-    return None
-
-
-def _twins(texts: Sequence[str]) -> tuple[str, str] | None:
-    """Those with the shortest names: beside sentence1 and sentence2 there may be sentence1_parse and its like."""
-    found = []
-    for first, second in combinations([name for name in texts if not _plain(name).strip("12ab").endswith("id")], 2):
-        one, other = _plain(first), _plain(second)
-        differing = [(x, y) for x, y in zip(one, other, strict=False) if x != y]
-        if len(one) == len(other) and differing in ([("1", "2")], [("a", "b")]):
-            found.append((first, second))
-    return min(found, key=lambda names: len(names[0]), default=None)
-
-
-def _last_word(name: str) -> str:
-    """ "product_title", and "title_text", to "title"."""
-    words = re.findall("[a-z0-9]+", name.lower())
-    return next((word for word in reversed(words) if word not in ("text", "string")), "")
-
-
 def _separator(labels: Sequence[str]) -> str | None:
     """What parts several labels at once, if they look like that."""
     return next((mark for mark in _SEPARATORS if _has_separator(labels, mark)), None)
@@ -331,24 +316,23 @@ def _has_separator(labels: Sequence[str], mark: str) -> bool:
     return any(mark in label for label in labels) and len(parts - {""}) < len(set(labels))
 
 
-def is_usual_name(name: str) -> bool:
-    """Whether it is a name that people give to columns."""
-    return _plain(name) in _USUAL
-
-
 def _longest(columns: Columns, names: Sequence[str]) -> str | None:
     return max(names, key=lambda name: sum(map(len, columns[name])), default=None)
 
 
 def _fewest(columns: Columns) -> str | None:
     """The column with the fewest different values, if they are few beside the rows."""
-    num_different = {name: len({as_text(value) for value in values}) for name, values in full_columns(columns).items()}
     few = {
-        name: number
-        for name, number in num_different.items()
-        if 1 < number <= max(2, len(columns[name]) / 2) and _plain(name) not in _IDS
+        name: len({as_text(value) for value in values})
+        for name, values in full_columns(columns).items()
+        if _are_few(values) and plain(name) not in IDS
     }
     return min(few, key=lambda name: few[name], default=None)
+
+
+def _are_few(values: Sequence[Any]) -> bool:
+    """Whether values are different, but few beside the rows, as classes are."""
+    return 1 < len({as_text(value) for value in values}) <= max(2, len(values) / 2)
 
 
 def _labelled(columns: Columns) -> Columns:
@@ -357,35 +341,13 @@ def _labelled(columns: Columns) -> Columns:
     return {name: columns[name] for name in columns if name in several or name in full_columns(columns)}
 
 
-def _plain(name: str) -> str:
-    return re.sub("[^a-z0-9]", "", name.lower())
-
-
-def _named(columns: Columns, names: Iterable[str], without: Iterable[str] = (), whole: bool = False) -> str | None:
-    """The first column with one of these names, else (not ``whole``) with one of them as a word of its name."""
-    there = [name for name in columns if name not in set(without)]
-    words = {name: {_plain(name)} for name in there}
-    more = {name: set(re.split("[^a-z0-9]+", name.lower())) for name in there}
-    for of in [words] if whole else [words, more]:
-        for wanted in names:
-            for name in there:
-                if _plain(wanted) in of[name]:
-                    return name
-    return None
-
-
-def list_names(names: Sequence[str]) -> str:
-    """Five of them at most, in quotes."""
-    return ", ".join(f"'{name}'" for name in names[:5]) + (" ..." if len(names) > 5 else "")
-
-
-_LOOKS: dict[str, Callable[[Columns, Mapping[str, Any]], Guess | None]] = {
-    "question-answering": _guess_questions,
-    "token-classification": _guess_sentences,
-    "multiple-choice": _guess_choices,
-    "multi-label": _guess_texts,
-    "regression": _guess_texts,
-    "classification": _guess_texts,
+_LOOKS: dict[str, tuple[Callable[[Columns, Mapping[str, Any]], Guess | None], type[BaseModel]]] = {
+    "question-answering": (_guess_questions, QuestionAnsweringSettings),
+    "token-classification": (_guess_sentences, TokenClassificationSettings),
+    "multiple-choice": (_guess_choices, MultipleChoiceSettings),
+    "multi-label": (_guess_texts, MultiLabelSettings),
+    "regression": (_guess_texts, RegressionSettings),
+    "classification": (_guess_texts, ClassificationSettings),
 }
 KINDS = tuple(_LOOKS)
 """The kinds that a guess may come to."""

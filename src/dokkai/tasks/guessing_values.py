@@ -41,13 +41,18 @@ def look_like_texts(values: Sequence[Any]) -> bool:
     filled = [value for value in values if isinstance(value, str) and value.strip()]
     if len(set(filled)) <= min(len(values) / 2, max(MANY, len(values) / 20)):
         return False  # a query or a premise may stand in several rows
-    sample = filled[:_SAMPLE]
+    return has_words(filled)
+
+
+def has_words(values: Sequence[Any]) -> bool:
+    """Whether most values are strings of several words, each filled."""
+    sample = [as_filled(value) for value in values[:_SAMPLE]]
     joined = "".join("".join(sample).split())
     letters = "".join(filter(str.isalpha, joined))
     words = [word for value in sample for word in value.split() if any(map(str.isalpha, word))]
     num_foreign = sum(not letter.isascii() for letter in letters)
-    has_words = len(words) >= 2.5 * len(sample) or (num_foreign > len(letters) / 2 and len(letters) >= 6 * len(sample))
-    return has_words and 2 * len(letters) >= len(joined)
+    are_many = len(words) >= 2.5 * len(sample) or (num_foreign > len(letters) / 2 and len(letters) >= 6 * len(sample))
+    return are_many and all(sample) and 2 * len(letters) >= len(joined)
 
 
 def are_tags(values: Sequence[Any]) -> bool:
