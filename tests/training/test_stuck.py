@@ -129,10 +129,33 @@ def test_on_the_way_down_to_guessing_is_not_stuck_yet():
         watched.evaluate(step, 0.3 + 0.05 * step, loss, [[], []])
     with pytest.raises(Stuck, match="step 9"):
         watched.evaluate(9, 0.75, 0.14, [[], []])
-    short = Watched("", guessing=Guessing(0.14, "labels"))
-    short.evaluate(1, 0.5, 0.69, [[]])
-    with pytest.raises(Stuck, match="step 2"):  # still falling, but the run is over and nothing was learned
-        short.evaluate(2, 1.0, 0.50, [[]], is_last=True)
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        [0.69, 0.50],
+        [0.69],  # nothing is known of where it comes from
+        [0.69 * 0.955**number for number in range(30)],  # each evaluation less than 5 % below the one before
+        [0.69, 0.12, 0.0965, 0.0955, 0.0945, 0.094],  # below guessing, by little, before any label is predicted
+    ],
+)
+def test_rare_labels_that_are_learned_slowly_go_on_to_the_end(losses):
+    watched = Watched("", guessing=Guessing(0.098, "labels"))
+    for step, loss in enumerate(losses, start=1):
+        watched.evaluate(step, step / len(losses), loss, [[], []], is_last=step == len(losses))
+
+
+def test_choices_on_their_way_down_go_on():
+    watched = Watched("", guessing=Guessing(math.log(4), None))
+    for step, loss in enumerate([1.46, 1.45, 1.44, 1.43, 1.42, 1.41], start=1):
+        watched.evaluate(step, step / 6, loss, "abc", is_last=step == 6)
+
+
+def test_what_helps_choices_is_said(capsys):
+    watched = Watched("", may_restart=False, guessing=Guessing(math.log(4), None))
+    watched.evaluate(1, 1.0, 1.386, "abc", is_last=True)
+    assert "leave out dropout (model.hidden_dropout_prob=0)" in capsys.readouterr().err
 
 
 def test_a_fall_back_counts_from_there():
@@ -249,6 +272,18 @@ def test_killed_on_the_way(name, number, unbroken, home, hopeless, tmp_path):
     assert record(out)["restarts"] == record(unbroken)["restarts"]
     assert record(out)["stuck"] == record(unbroken)["stuck"]
     assert weights(out) == weights(unbroken)
+
+
+def test_a_run_that_was_begun_without_a_watch_is_not_judged(home, hopeless, tmp_path):
+    """As those of kinds that were not watched before: of what it learned till then nothing is known."""
+    out = tmp_path / "run"
+    killed_at_call(3, RunDirectory, "evaluated", lambda: train(home, hopeless, out))
+    for file in out.glob("checkpoints/*/state.json"):
+        state = json.loads(file.read_text(encoding="utf-8"))
+        del state["watch"]
+        file.write_text(json.dumps(state), encoding="utf-8")
+    train(home, hopeless, out)
+    assert record(out)["state"] == "finished" and not record(out).get("restarts") and not record(out).get("stuck")
 
 
 def test_begins_anew_with_what_frozen_layers_gave(home, hopeless, tmp_path, monkeypatch):

@@ -100,9 +100,11 @@ def train(
     state = load_checkpoint(run.path, model, optimizers, means) or {"step": 0, "tokens": 0, "seconds": 0.0}
     if "selection" in state:
         selection.restore(state["selection"], state["folder"])
+    first = int(state["step"])
     if watch and "watch" in state:
         watch.restore(state["watch"])
-    first = int(state["step"])
+    elif first:
+        watch = None  # the run was begun without one, which cannot tell now what it has learned
     if first:
         say(f"going on from {length.place(first, state['seconds'])}")
     run.start_at(first)
