@@ -358,7 +358,8 @@ def asking(result: dict) -> str:
         if run["prior"] == result["prior"]:
             cells = [f"{run['scores'][name]:.1f}" for name in ("exact", "f1")]
             cells += [f"{run['refused'][name]:.1f} %" for name in ("caught", "falsely_refused")]
-            rows.append([run["collection"], str(run["passages"]), *cells])
+            number = "all" if run["collection"] == "its passage" else str(run["passages"])
+            rows.append([run["collection"], number, *cells])
     return table(["text", "passages read", "EM", "F1", "without an answer, refused", "with one, refused"], rows)
 
 
