@@ -8,10 +8,11 @@ Everything but the result lies in ``--work``. The same command goes on where it 
 cards (``models/*.md``) are copied to the result; those that are there tell of the models that ship now.
 
 With ``--minutes 9`` it stops by itself, with all it has done saved, and says so by exit code 3: for machines that are
-lent for a while. The last minute of them is for the verb that runs, to save itself. With ``--pieces DIR`` it leaves
-there, at the end of each sitting, the newest model in bf16 and its curve, as a tar file cut into pieces of at most 16
-MiB, 64 MiB together; ``--join DIR OUT`` makes a model directory of them again. From weights alone, without the state of
-the optimizer, ``--init OUT`` begins a new run, in another ``--work``.
+lent for a while. The last minute of them (half of them, if they are fewer than two) is for the verb that runs, to save
+itself. With ``--pieces DIR`` it leaves there, at the end of each sitting and in some seconds more, the newest model in
+bf16 and its curve, as a tar file cut into pieces of at most 16 MiB; more than 64 MiB together are warned of. ``--join
+DIR OUT`` makes a model directory of them again. From weights alone, without the state of the optimizer, ``--init OUT``
+begins a new run, in another ``--work``.
 
 Any recipe of pre-training and of questions will do: on a GPU give a larger one (``--encoder``, ``--reader``).
 """
@@ -46,7 +47,7 @@ class Sitting:
     """The time that is left, and the verbs that are started in it."""
 
     def __init__(self, minutes: float | None) -> None:
-        self._end = time.monotonic() + max(0, 60 * minutes - GRACE) if minutes else None
+        self._end = time.monotonic() + 60 * minutes - min(GRACE, 30 * minutes) if minutes else None
 
     def verb(self, *words: object) -> None:
         """One verb of dokkai; ends as ``_run`` does."""
@@ -62,7 +63,7 @@ class Sitting:
         """Python with these; SystemExit with GO_ON if the time is over before it ends, with its code if it fails."""
         if self._end is not None and time.monotonic() >= self._end:
             raise SystemExit(GO_ON)
-        process = subprocess.Popen([sys.executable, *words])
+        process = subprocess.Popen([sys.executable, *words], start_new_session=True)  # Ctrl-C comes by us, and once
         try:
             code = process.wait(None if self._end is None else self._end - time.monotonic())
         except (subprocess.TimeoutExpired, KeyboardInterrupt):

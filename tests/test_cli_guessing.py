@@ -175,7 +175,13 @@ def test_mistakes(home, tmp_path):
     assert "a.csv: unknown setting 'train.epoch'; did you mean 'train.epochs'?" in said(table, "train.epoch=3")
     assert "unknown recipe 'label=x'" in said(table, "label=x")
     line = "no examples to train on; give --train FILE, or the file alone: dokkai finetune my.csv"
-    assert fails("finetune", "--from", home / "encoder") == fails("finetune", tmp_path / "none.csv") == line
+    assert fails("finetune", "--from", home / "encoder") == fails("finetune", "my-classes") == line
+    assert fails("finetune", "none.csv").startswith("none.csv: no such file, and no recipe of this name; there is: ")
+    line = "my-clases: no such file, and no recipe of this name; did you mean 'my-classes'?"
+    assert fails("finetune", "my-clases") == line
+    (tmp_path / ".csv").write_text("text,label\na,b\n", encoding="utf-8")
+    assert fails("finetune", tmp_path / ".csv").endswith("/.csv'; give --out RUN")
+    assert "hub cannot be reached" in fails("finetune", "nobody/nothing[train]", "--from", home / "encoder")
     assert not (tmp_path / "run").exists()
 
 

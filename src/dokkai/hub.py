@@ -69,7 +69,7 @@ def _refuse_probe(path: Path) -> None:
     if isinstance(values, dict) and values.get("command") == "probe":
         raise UserError(
             f"{path}: the run of a probe holds no model; give the encoder that it read, or make a model with "
-            "`dokkai finetune RECIPE --train FILE --out RUN train.frozen_layers=N --cache DIR`"
+            "`dokkai finetune RECIPE --from ENCODER --train FILE --out RUN train.frozen_layers=N --cache DIR`"
         )
 
 

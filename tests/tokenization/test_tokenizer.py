@@ -165,7 +165,7 @@ def test_a_vocabulary_without_a_special_token():
     [
         ("", 0.0),
         ("a b c", 0.0),
-        ("\u96ea \u96ea a", 2 / 3),  # not in the vocabulary at all
+        ("\u96ea \u96ea a", 1.0),  # not in the vocabulary at all; "a" says nothing
     ],
 )
 def test_words_that_are_foreign(text, share, tokenizer):

@@ -57,6 +57,8 @@ def test_a_run_goes_on_from_weights_of_its_own_kind(run, prepared, tmp_path):
     dokkai.pretrain("demo-pretrain", prepared, tmp_path / "old", [*overrides, "model.shape=tiny"], device="cpu")
     with pytest.raises(UserError, match=r"old: is a bert, but model.model_type is modernbert; take another recipe"):
         dokkai.pretrain("demo-pretrain", prepared, tmp_path / "new", MODERN, init=tmp_path / "old", device="cpu")
+    with pytest.raises(UserError, match=r"old: is a bert, but model.model_type is modernbert; take another recipe"):
+        dokkai.pretrain("modern-mini", prepared, tmp_path / "new", init=tmp_path / "old", device="cpu")
 
 
 def test_fine_tuning_keeps_the_kind_of_its_model(run, examples, tmp_path):

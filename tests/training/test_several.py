@@ -204,6 +204,7 @@ def test_rates_that_are_low_for_an_encoder(rates, width, is_low):
     points = [Point(f"point-{i}", [f"train.learning_rate={rate}", "train.seed=1"]) for i, rate in enumerate(rates)]
     points = points or [Point("point-1", ["train.seed=1"])]
     assert (find_low_rates(points, width) is not None) is is_low
+    assert "paper-classes-small" not in (find_low_rates(points, width, is_classification=False) or "")
 
 
 def test_low_rates_of_a_grid_are_said(home, tmp_path):

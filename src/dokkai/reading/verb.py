@@ -33,10 +33,10 @@ def answer_from_files(
     files = [question, *paths] if chat else paths
     if chat and "-" in files:
         raise UserError("with --chat standard input holds the questions; give the text in a file")
-    if not chat and files and _is_there(question) and not _is_there(files[-1]):
-        raise UserError(f"'{question}' is a file, not a question; the question comes first, then the files")
     if not (chat or question.strip()):
         raise UserError("the question is empty")
+    if not chat and files and _is_there(question) and not _is_there(files[-1]):
+        raise UserError(f"'{question}' is a file, not a question; the question comes first, then the files")
     reader = load(model, device)
     collection = Collection(read_documents(files))
 
@@ -60,6 +60,6 @@ def answer_from_files(
 
 def _is_there(path: str) -> bool:
     try:
-        return Path(path).exists()
+        return path == "-" or Path(path).exists()
     except OSError:  # longer than a name can be
         return False

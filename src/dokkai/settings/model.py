@@ -26,7 +26,7 @@ class ModelSettings(Section):
     local_rope_theta: float | None = Field(None, gt=0, description="modernbert: slowest turn, local; unset: 10000")
     classifier_pooling: Literal["cls", "mean"] | None = Field(
         None,
-        description="modernbert: what a label is read from, [CLS] or the mean of all tokens; unset: cls",
+        description="modernbert: what a label is read from, [CLS] or the mean of all tokens; unset: as the model",
     )
     initializer_range: float | None = Field(None, gt=0, description="deviation of random weights; unset: 0.02")
     frequency_bias: bool = Field(

@@ -33,17 +33,20 @@ class Tokens:
     def share_foreign(self, unk_id: int) -> float:
         """The share of words that the vocabulary lacks, or has only letter by letter: of another language, most likely.
 
-        ``unk_id`` is that of [UNK].
+        ``unk_id`` is that of [UNK]. Single letters and punctuation that it has do not count.
         """
         words: dict[int, list[int]] = defaultdict(list)
         for place, word in enumerate(self.word_ids):
             words[word].append(place)
-        foreign = 0
+        foreign = known = 0
         for places in words.values():
             letters = self.offsets[places[-1]][1] - self.offsets[places[0]][0]
             is_unknown = any(self.ids[place] == unk_id for place in places)
-            foreign += is_unknown or len(places) >= max(letters, _SPELLED)
-        return foreign / len(words) if words else 0.0
+            if is_unknown or len(places) >= max(letters, _SPELLED):
+                foreign += 1
+            elif letters > 1:
+                known += 1
+        return foreign / (foreign + known) if foreign else 0.0
 
 
 class Backend(ABC):

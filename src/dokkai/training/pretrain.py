@@ -6,7 +6,7 @@ from pathlib import Path
 from dokkai.data.shards import Corpus, read_index
 from dokkai.errors import UserError
 from dokkai.hub import resolve
-from dokkai.model.checkpoint import load_model
+from dokkai.model.checkpoint import load_config, load_model
 from dokkai.model.config import count_parameters, shape_config
 from dokkai.model.device import choose_device, choose_precision
 from dokkai.model.heads import Model
@@ -121,11 +121,9 @@ def _create_model(settings: Settings, task: Pretraining, corpus: Corpus, vocab_s
             start_at_frequencies(model.heads["masked_lm"].get_parameter("bias"), corpus.token_counts(vocab_size))
         return model
     changes = settings.model.changes()
-    wanted = changes.pop("model_type", None)
+    wanted, found = changes.pop("model_type", None), load_config(init).model_type
+    if wanted not in (None, found):
+        raise UserError(f"{init}: is a {found}, but model.model_type is {wanted}; take another recipe")
     model, report = load_model(init, task.heads, seed=settings.train.seed, **changes)
-    if wanted not in (None, model.config.model_type):
-        raise UserError(
-            f"{init}: is a {model.config.model_type}, but model.model_type is {wanted}; take another recipe"
-        )
     say(f"starting from {init}" + (f" ({report})" if str(report) else ""))
     return model

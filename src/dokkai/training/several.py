@@ -91,16 +91,17 @@ def run_several(kind: str, points: Sequence[Point], out: Path, train: Train) -> 
     return record
 
 
-def find_low_rates(points: Sequence[Point], width: int) -> str | None:
+def find_low_rates(points: Sequence[Point], width: int, is_classification: bool = True) -> str | None:
     """What to say if the highest rate of a grid is at most half of the usual one of an encoder of this hidden size."""
     pairs = [override.split("=", 1) for point in points for override in point.overrides]
     highest = max((float(value) for name, value in pairs if name == _RATE), default=None)
     usual = rate_for_width(width)
     if highest is None or highest > usual / 2:
         return None
+    other = "take a recipe with a grid for such encoders (paper-classes-small), or " if is_classification else ""
     return (
         f"note: the highest {_RATE} of this grid is {highest:g}, and usual for an encoder {width} wide is {usual:g}; "
-        "take a recipe with a grid for such encoders (paper-classes-small), or copy yours and write a [grid] of its own"
+        f"{other}copy yours and write a [grid] of its own"
     )
 
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dokkai.errors import UserError
+from dokkai.data.arrow import is_data_set
+from dokkai.errors import UserError, did_you_mean
 from dokkai.hub import resolve
 from dokkai.model.checkpoint import load_config
 from dokkai.pipeline import Pipeline
 from dokkai.progress import say
-from dokkai.settings import recipe_names
+from dokkai.settings import load_settings, recipe_names
 from dokkai.training.finetune import finetune, guess
 from dokkai.training.several import choose_points, find_low_rates, run_several
 
@@ -41,7 +42,7 @@ def fine_tune_by_words(
     if recipe is not None and "." in recipe.partition("=")[0] and "=" in recipe:  # the first of the settings
         overrides, recipe = [recipe, *overrides], None
     examples, recipe = _examples_and_recipe(train, recipe)
-    directory = out or RUNS / re.split(r"[.\[]", examples.name)[0].replace(":", "-")
+    directory = out or RUNS / _name_of(examples)
     if out is None:
         say(f"the run goes to {directory}; --out RUN names another place")
 
@@ -54,8 +55,10 @@ def fine_tune_by_words(
         return directory, None
     chosen = guess(examples, start, overrides) if recipe is None else recipe
     kind, points = choose_points(chosen, overrides, num_seeds, is_grid, dev is not None)
-    if is_grid and (line := find_low_rates(points, load_config(resolve(start)).hidden_size)):
-        say(line)
+    if is_grid:
+        is_classification = load_settings(chosen, overrides).task.kind == "classification"
+        if line := find_low_rates(points, load_config(resolve(start)).hidden_size, is_classification):
+            say(line)
     return directory, run_several(kind, points, directory, run)
 
 
@@ -63,6 +66,16 @@ def _examples_and_recipe(train: Path | None, recipe: str | None) -> tuple[Path, 
     """What to train on, and by which recipe: examples in the place of a recipe mean that it is guessed."""
     if train is not None:
         return train, recipe
-    if recipe is None or recipe in recipe_names() or Path(recipe).suffix == ".toml" or not Path(recipe).exists():
+    if recipe is None or recipe in recipe_names() or Path(recipe).suffix == ".toml":
         raise UserError("no examples to train on; give --train FILE, or the file alone: dokkai finetune my.csv")
+    if not (Path(recipe).exists() or ({"/", "["} & set(recipe) and is_data_set(recipe))):
+        raise UserError(f"{recipe}: no such file, and no recipe of this name{did_you_mean(recipe, recipe_names())}")
     return Path(recipe), None
+
+
+def _name_of(examples: Path) -> str:
+    """``a/reviews.v2.csv`` to ``reviews``, ``glue:mrpc[train]`` to ``glue-mrpc``; UserError if nothing is left."""
+    name = re.split(r"[.\[]", examples.name.lstrip("."))[0].replace(":", "-")
+    if not name:
+        raise UserError(f"no name for the run is in '{examples}'; give --out RUN")
+    return name
