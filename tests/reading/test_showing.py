@@ -44,3 +44,10 @@ def test_many_that_come_close_are_not_called_no_answer(capsys):
         "What comes closest:",
         "Ann",
     ]
+
+
+def test_the_place_is_named_as_the_file_counts(capsys):
+    for name, place in (("tower.txt", "line 2"), ("tower.DOCX", "paragraph 2")):
+        document = Document(name, "A keeper.\nAnn built the tower.")
+        show_answers(ask(reader(Ann=3.0), "Who?", [document]), 1)
+        assert f"  {name}, {place} · confidence " in capsys.readouterr().out

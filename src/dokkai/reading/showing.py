@@ -47,7 +47,8 @@ def _show(item: FoundAnswer, console: Console) -> None:
     sentence = Text(before + mark[0]).append(line[begin:end], f"bold reverse {color}").append(mark[1] + after)
     console.print(Text(" ".join(_plain(item.answer).split()), style=f"bold {color}"))
     console.print(Text("  ") + sentence)
-    place = f"line {item.line}" if item.page is None else f"page {item.page}"
+    unit = "paragraph" if item.file.lower().endswith(".docx") else "line"
+    place = f"{unit} {item.line}" if item.page is None else f"page {item.page}"
     console.print(Text(f"  {_plain(item.file)}, {place} · confidence {item.confidence:.0%}", style="dim"))
 
 
