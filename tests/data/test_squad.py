@@ -179,6 +179,39 @@ def test_columns_by_other_names(tmp_path):
     assert read_squad(squad_file, QuestionAnsweringSettings(**names)) == read_squad(squad_file)
 
 
+def test_a_named_column_comes_before_answers(tmp_path):
+    line = {"question": "Who?", "context": "Ada and Bo", "answers": [{"text": "Ada", "answer_start": 0}], "gold": "Bo"}
+    (found,) = table(tmp_path, json.dumps(line), "a.jsonl", answer="gold")
+    assert found.answers == (Answer("Bo", 8),)
+    for usual in ("answer", "answers"):
+        (found,) = table(tmp_path, json.dumps(line | {"answer": "Bo"}), "a.jsonl", answer=usual)
+        assert found.answers == (Answer("Ada", 0),)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_a_column_of_places_that_is_not_there(tmp_path, name):
+    """A mistyped one was ignored; records that leave it out where it is not needed are right."""
+    rows = [{"question": "Who?", "context": "Ada and Bo", "answer": "Bo", "start": "8"}] * 2
+    content = "".join(json.dumps(row) + "\n" for row in rows)
+    if name == "a.csv":
+        content = "question,context,answer,start\n" + "Who?,Ada and Bo,Bo,8\n" * 2
+    with pytest.raises(UserError, match=rf"^task\.answer_start: \S*{name}: no column 'strat'; .*did you mean 'start'"):
+        table(tmp_path, content, name, answer_start="strat")
+    assert len(table(tmp_path, content, name, answer_start="start")) == 2
+    lines = [rows[0], {key: rows[0][key] for key in ("question", "context", "answer")}]
+    content = "".join(json.dumps(line) + "\n" for line in lines)
+    assert len(table(tmp_path, content, "b.jsonl", answer_start="start")) == 2
+
+
+@pytest.mark.parametrize("mark", ["True", "true", "1", " 1.0"])
+def test_marks_in_a_table(tmp_path, mark):
+    content = f"id,question,context,answer,is_impossible\n7,Who?,Ada,Ada,{mark}\n"
+    with pytest.raises(UserError, match="1 question is marked is_impossible but with answers, first: id 7"):
+        table(tmp_path, content)
+    assert table(tmp_path, content.replace(mark, "False"))[0].answers
+    assert table(tmp_path, content.replace("Ada,Ada", "Ada,"), no_answer=True)[0].is_impossible
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
 def test_one_answer_in_a_record(tmp_path, name):
     """Also in JSON lines, and null is none."""

@@ -9,6 +9,7 @@ from dokkai.errors import UserError
 from dokkai.settings import load_settings, parse_settings
 from dokkai.tasks.guessing import guess_recipe, guess_task
 from dokkai.tasks.guessing_columns import Guess, guess_from_columns
+from dokkai.tasks.guessing_values import lie_in
 
 
 def qas(*answers):
@@ -159,6 +160,36 @@ GUESSES = {
         "a.csv",
         table("id1,id2,sentence1_parse,sentence2_parse,sentence1,sentence2,gold_label", "a,b,(a),(b),A,B,no"),
         {"kind": "classification", "text": "sentence1", "pair": "sentence2", "label": "gold_label"},
+        "",
+    ),
+    "a pair whose second name ends in that of the first": (
+        "a.csv",
+        table("parent_comment,user_comment,label", "a saw,Blue saw,yes", "a nut,Ten nuts,no"),
+        {"kind": "classification", "text": "parent_comment", "pair": "user_comment", "label": "label"},
+        "",
+    ),
+    "a text that is mostly empty, beside its label": (
+        "a.csv",
+        "comment,label\ngood,yes\n,no\n,no\nfine,yes\n,no\n,yes\nbad,no\n,yes\n",
+        {"kind": "classification", "text": "comment", "label": "label"},
+        "",
+    ),
+    "a text that is mostly empty, beside two classes": (
+        "a.csv",
+        table("comment,source,label", "good,web,yes", ",web,no", ",app,yes"),
+        {"kind": "classification", "text": "comment", "label": "label"},
+        "",
+    ),
+    "no header line, but a word that many tables are headed with": (
+        "a.csv",
+        "x y z of it,1,original\nx y of it,0,copy\nz y,1,copy\nz of it,0,copy\n",
+        {"kind": "classification", "text": "0", "label": "1", "header": False},
+        "",
+    ),
+    "no header line, but the name of a label": (
+        "a.csv",
+        "x y z of it,1,stance\nx y,0,copy\nz y,1,copy\nz,0,copy\n",
+        {"kind": "classification", "text": "0", "label": "1", "header": False},
         "",
     ),
     "a text beside a column that is mostly empty": (
@@ -508,6 +539,97 @@ def test_settings_of_two_kinds(write):
     path = write("a.csv", table("text,label", "good,yes", "bad,no"))
     with pytest.raises(UserError, match=r"a\.csv: no kind of task fits its columns \(text, label\)"):
         guess_task(path, {"text": "text", "label": "label", "answer": "label"})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "other"),
+    [("question", "answer", "source"), ("text", "aspect", "source"), ("prompt", "response", "model")],
+)
+def test_a_label_called_as_the_second_of_two_texts(first, second, other):
+    """With few values and no column with the name of a label it is none of the texts."""
+    columns = {
+        first: [f"a text of some words {n}" for n in range(30)],
+        second: ["agree", "disagree"] * 15,
+        other: ["web", "app", "mail"] * 10,
+    }
+    task = {"kind": "classification", "text": first, "label": second}
+    assert guess_from_columns(columns, {}).task == task
+    assert guess_from_columns(columns | {"label": ["x", "y", "z"] * 10}, {}).task["pair"] == second
+    assert guess_from_columns(columns, {"label": other}).task["pair"] == second
+    texts = columns | {second: [f"another text of some words {n}" for n in range(30)]}
+    expected = {"kind": "classification", "text": first, "pair": second, "label": other}
+    assert guess_from_columns(texts, {}).task == expected
+
+
+def test_a_pair_with_few_second_texts():
+    """Names that say it are believed."""
+    columns = {
+        "premise": [f"a text of some words {n}" for n in range(30)],
+        "hypothesis": ["it is so", "it is not", "who knows"] * 10,
+        "verdict": ["a", "b"] * 15,
+    }
+    expected = {"kind": "classification", "text": "premise", "pair": "hypothesis", "label": "verdict"}
+    assert guess_from_columns(columns, {}).task == expected
+
+
+def test_answers_that_csv_made_texts_of():
+    """As ``datasets.to_csv`` writes them: no classes, and not in their contexts."""
+    columns = {
+        "id": [str(n) for n in range(24)],
+        "title": ["Ann", "Bob"] * 12,
+        "context": [f"the name of cat {n} is Ann{n}" for n in range(24)],
+        "question": [f"what is cat {n} called" for n in range(24)],
+        "answers": [f"{{'text': ['Ann{n}'], 'answer_start': array([17], dtype=int32)}}" for n in range(24)],
+    }
+    line = (
+        "columns 'question', 'context', 'answers' look like questions, but most answers do not occur in their "
+        "contexts; write one answer a row in 'answers', as it stands there, and save several as JSON lines or "
+        "Parquet; or name the columns, as in task.text=COLUMN"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(line)}$"):
+        guess_from_columns(columns, {})
+    found = guess_from_columns(columns | {"verdict": ["a", "b", "c"] * 8}, {}).task
+    assert found["kind"] == "classification"
+    assert guess_from_columns(columns, {"label": "title"}).task["label"] == "title"
+
+
+def test_an_answer_that_is_given_is_taken(write):
+    """Also where the record has others, as on the hub."""
+    record = {"question": "?", "context": "a b c", "answers": {"text": ["b"], "answer_start": [2]}, "gold": "c"}
+    path = write("a.jsonl", [record])
+    expected = {"kind": "question-answering", "answer": "gold", "no_answer": False}
+    assert guess_task(path, {"answer": "gold"})[0].task == expected
+    path = write("b.jsonl", [record | {"gold": "d"}])
+    with pytest.raises(UserError, match=r"b\.jsonl line 1: the answer 'd' does not occur in the context"):
+        guess_task(path, {"answer": "gold"})
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [["yes", "no", "no"] * 3, ["A", "b", "c"] * 3, ["Maybe", "true", "False"] * 3, ["A", "B", "C"] * 8],
+)
+def test_answers_that_only_look_as_if_they_lay_in_the_text(answers):
+    """Classes stay classes in small files, and parts of words are no answers."""
+    contexts = [f"no yes maybe A b B C c Maybe true False {n}" for n, _ in enumerate(answers)]
+    columns = {"question": ["is it", "was it", "who is"] * (len(answers) // 3), "context": contexts, "answer": answers}
+    task = {"kind": "classification", "text": "question", "pair": "context", "label": "answer"}
+    assert guess_from_columns(columns, {}).task == task
+
+
+@pytest.mark.parametrize(
+    ("answers", "contexts", "expected"),
+    [
+        (["art", "all"], ["a party", "he smalls"], False),
+        (["art", "all"], ["a party of art", "(all)"], True),
+        (["71", "5"], ["in 710", "15 of them"], False),
+        (["首都", "710年"], ["東京は日本の首都である。", "西暦710年に"], True),
+        (["ärz", "ж"], ["die März", "уже"], False),
+        ([f"name{n % 4}" for n in range(40)], [f"here name{n % 4}" for n in range(40)], False),
+        ([f"name{n % 25}" for n in range(300)], [f"here name{n % 25}" for n in range(300)], True),
+    ],
+)
+def test_answers_lie_in_texts_as_whole_words(answers, contexts, expected):
+    assert lie_in(answers, contexts) is expected
 
 
 WORDS = {"word": ["bank", "bank", "cell", "cell"] * 3, "pos": ["N", "V", "N", "N"] * 3}

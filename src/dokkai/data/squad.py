@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dokkai.data.arrow import is_data_set
+from dokkai.data.label_sets import FLAGS
 from dokkai.data.tables import Record, format_of, no_column, read_table, records_called_data, text_of
 from dokkai.data.text import name_of, read_lines
 from dokkai.errors import UserError
@@ -62,7 +63,9 @@ def read_squad(path: str | Path, settings: QuestionAnsweringSettings = _USUAL) -
     """
     name = name_of(path)
     entries, faults, contexts = list[tuple[Question, bool]](), list[str](), dict[str, str]()
-    for number, record in enumerate(question_records(path, settings, is_labelled=True)):
+    records = list(question_records(path, settings, is_labelled=True))
+    _check_start(records, settings, name)
+    for number, record in enumerate(records):
         try:
             entries.append(_question(record.values, record.place, number, settings, contexts))
         except _LayoutError as error:
@@ -199,11 +202,14 @@ def _question(
     context = contexts.setdefault(context, context)
     question_id = str(_get({"id": str(number)} | values, s.id or "id", str, int, at=at))
     text = _get(values, s.question, str, at=at)
-    is_marked = values.get("is_impossible") is True
+    is_marked = FLAGS.get(str(values.get("is_impossible")).strip().lower(), False)  # a table holds it as text
+    is_named = s.answer not in ("answer", "answers") and s.answer in values  # then it is meant, and no other
     match values.get("answers"):
+        case _ if is_named:
+            answers: list[object] = _single_answer(values, context, s)
         case {"text": list(texts), "answer_start": list(starts)} if len(texts) == len(starts):  # as ``datasets`` writes
             pairs = zip(texts, starts, strict=True)
-            answers: list[object] = [{"text": text, "answer_start": start} for text, start in pairs]
+            answers = [{"text": text, "answer_start": start} for text, start in pairs]
         case list() | dict():
             answers = _get(values, "answers", list, at=at)
         case _ if s.answer in values:
@@ -275,6 +281,16 @@ def _get(value: object, key: str, *kinds: type[_T], at: str) -> _T:
     if not isinstance(found, kinds) or isinstance(found, bool):  # to Python, true is a whole number
         raise _LayoutError(f"'{key}' in {at} is not {' or '.join(_KINDS[kind] for kind in kinds)}")
     return found
+
+
+def _check_start(records: Sequence[Record], settings: QuestionAnsweringSettings, name: str) -> None:
+    """UserError if the settings name a column of places, and no record of a table with one answer each has it."""
+    column = settings.answer_start
+    if column == _USUAL.answer_start or any(column in record.values for record in records):
+        return
+    single = next((record for record in records if settings.answer in record.values), None)
+    if single is not None:
+        raise UserError(f"task.answer_start: {no_column(name, column, list(single.values))}")
 
 
 def _check_ids(questions: Sequence[Question], name: str) -> None:

@@ -34,12 +34,14 @@ from dokkai.tasks.guessing_names import (
     WORD_COLUMNS,
     find_named,
     find_pair,
+    is_sure_pair,
     list_names,
     plain,
 )
 from dokkai.tasks.guessing_values import (
     MANY,
     Columns,
+    are_filled,
     are_flags,
     are_lists,
     are_tags,
@@ -114,13 +116,12 @@ def _unused(columns: Columns, task: Mapping[str, Any]) -> list[str]:
 
 def _guess_questions(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
     """Questions as on the hub, or with one answer each in a column of its own: one that lies in the context."""
-    if {"question", "context", "answers"} <= columns.keys() and not any(map(as_filled, columns["answers"])):
+    as_on_hub = {"question", "context", "answers"} <= columns.keys() and given.get("answer", "answers") == "answers"
+    if as_on_hub and not any(map(as_filled, columns["answers"])):
         return Guess({"kind": "question-answering"}, "each record has a question, a context and answers")
     found = {role: given.get(role) or find_named(columns, names, whole=True) for role, names in _OF_QUESTIONS.items()}
     task = {role: name for role, name in found.items() if name is not None}
-    if len(task) < len(found) or (given.get("kind") is None and _are_judged(columns, task)):
-        return None
-    if not lie_in(columns[task["answer"]], columns[task["context"]]):
+    if len(task) < len(found) or (given.get("kind") is None and not _are_answers(columns, task)):
         return None
     task |= {name: given[name] for name in ("answer_start", "id") if name in given}
     named = {role: name for role, name in task.items() if role != name}
@@ -128,11 +129,27 @@ def _guess_questions(columns: Columns, given: Mapping[str, Any]) -> Guess | None
     return Guess({"kind": "question-answering"} | named, reason)
 
 
-def _are_judged(columns: Columns, task: Mapping[str, str]) -> bool:
-    """Whether there are choices, or a column of labels, so that question and answer are no more than texts."""
+def _are_answers(columns: Columns, task: Mapping[str, str]) -> bool:
+    """Whether answers lie in their contexts, and there is nothing else to learn: no choices, no column of labels.
+
+    UserError if they should, as they are many and nothing else is a label, and do not.
+    """
     rest = {name: columns[name] for name in _unused(columns, {"kind": "question-answering", **task})}
     has_label = find_named(rest, _BESIDE_ANSWERS, whole=True) is not None or any(map(are_flags, rest.values()))
-    return has_label or bool(_choice_columns(columns))
+    if has_label or _choice_columns(columns):
+        return False
+    answers = columns[task["answer"]]
+    if lie_in(answers, columns[task["context"]]):
+        return True
+    num_different = len(set(map(as_text, answers)))
+    are_many = look_like_texts(answers) or num_different > max(MANY, len(answers) / 2)
+    if are_many and not any(_are_few(values) for values in rest.values()):
+        raise UserError(
+            f"columns {list_names([task['question'], task['context'], task['answer']])} look like questions, but most "
+            f"answers do not occur in their contexts; write one answer a row in '{task['answer']}', as it stands "
+            "there, and save several as JSON lines or Parquet; or name the columns, as in task.text=COLUMN"
+        )
+    return False
 
 
 def _guess_sentences(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
@@ -243,14 +260,34 @@ def _label_is(labels: Sequence[str], options: Sequence[Sequence[str]]) -> str | 
 
 def _guess_texts(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
     label, text, pair = given.get("label"), given.get("text"), given.get("pair")
-    texts = [name for name, values in columns.items() if name not in (label, pair) and are_texts(values)]
-    if text is None and pair is None and (two := find_pair(texts)):
+    texts = _texts_among({name: values for name, values in columns.items() if name not in (label, pair)})
+    if text is None and pair is None and (two := find_pair(texts)) and _are_two_texts(columns, given, *two):
         found = _guess_label(columns, given, *two)
         if found is not None:
             return found  # else one of the two may be the label
     if text is None:
         text = find_named(columns, TEXTS, without=set(columns) - set(texts)) or _longest(columns, texts)
     return None if text is None else _guess_label(columns, given, text, pair)
+
+
+def _texts_among(columns: Columns) -> list[str]:
+    """Columns of texts; of those that are mostly empty none if there is another."""
+    texts = [name for name, values in columns.items() if are_texts(values)]
+    full = [name for name in texts if are_filled(columns[name])]
+    others = [name for name in full if plain(name) not in LABELS]
+    return full if any(plain(name) in TEXTS or not _are_classes(columns[name]) for name in others) else texts
+
+
+def _are_two_texts(columns: Columns, given: Mapping[str, Any], first: str, second: str) -> bool:
+    """Whether the second column called as one of a pair is no label of the first."""
+    rest = {name: values for name, values in columns.items() if name not in (first, second)}
+    label = find_named(rest, LABELS, whole=True) or find_named(_labelled(rest), (*LABELS, *MORE_LABELS))
+    has_label = label is not None or not given.keys().isdisjoint(("label", "label_columns"))
+    return has_label or is_sure_pair(first, second) or not _are_classes(columns[second])
+
+
+def _are_classes(values: Sequence[Any]) -> bool:
+    return _are_few(values) and not look_like_texts(values)
 
 
 def _guess_label(columns: Columns, given: Mapping[str, Any], text: str, pair: str | None) -> Guess | None:

@@ -33,6 +33,7 @@ _PAIRS = [  # and names that differ in 1 and 2, or in a and b, alone
     ("sentence", "aspect"),
     ("text", "aspect"),
 ]
+_SURE_PAIRS = _PAIRS[:7]  # the second of the others may be a label of the first
 WORD_COLUMNS = (*WORDS, "word", "token")
 TAG_COLUMNS = ("tag", "tags", "ner", "ner tag", "ner tags", "pos", "pos tag", "upos")
 SENTENCE_COLUMNS = ("sentence", "sentence id", "sentence idx", "sentence no", "sentence number", "sent", "sent id")
@@ -46,10 +47,11 @@ CONTEXTS = ("context", "passage", "article", "story", "paragraph", "sent1", "pre
 QUESTIONS = ("question", "query", "sent2", "stem")
 IDS = ("id", "idx", "index", "guid", "uid", "uuid", "key")
 _SIDES = [
-    *{name.replace(" ", "") for pair in _PAIRS for name in pair},
+    *{name for pair in _SURE_PAIRS[1:] for name in pair},
     *(f"{name}{n}" for name in TEXTS for n in "12ab"),
 ]
-_USUAL = {*TEXTS, *LABELS, *MORE_LABELS, *CHOICES, *QUESTIONS, *CONTEXTS, *IDS, *_SIDES}
+_RARE = {"relevance", "stance"}  # a cell of a table without a header line may say that
+_USUAL = {*TEXTS, *LABELS, *MORE_LABELS, *CHOICES, *QUESTIONS, *CONTEXTS, *IDS, *_SIDES} - _RARE
 
 
 def is_usual_name(name: str) -> bool:
@@ -62,16 +64,21 @@ def find_pair(texts: Sequence[str]) -> tuple[str, str] | None:
     return _known_pair(texts, _PAIRS, plain) or _twins(texts) or _known_pair(texts, _PAIRS[1:], _last_word)
 
 
+def is_sure_pair(first: str, second: str) -> bool:
+    """Whether the second is a text by its name alone."""
+    return _known_pair((first, second), _SURE_PAIRS, plain) is not None or _twins((first, second)) is not None
+
+
 def _known_pair(
     texts: Sequence[str], pairs: Sequence[tuple[str, str]], end: Callable[[str], str]
 ) -> tuple[str, str] | None:
     """Of names that are those of a pair, or of which the ``end`` is."""
     for pair in pairs:
-        first, second = (
-            next((name for of in (plain, end) for name in texts if of(name) == plain(wanted)), None) for wanted in pair
-        )
-        if first is not None and second is not None and first != second:
-            return first, second
+        found: list[str] = []
+        for wanted in map(plain, pair):
+            found += [name for of in (plain, end) for name in texts if of(name) == wanted and name not in found][:1]
+        if len(found) == 2:
+            return found[0], found[1]
     return None
 
 

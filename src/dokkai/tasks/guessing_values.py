@@ -13,6 +13,7 @@ Columns = Mapping[str, Sequence[Any]]
 
 TAG = re.compile(r"O|[BIESLUM]-\S+")
 """What marks a word as part of a name, or of none."""
+_CLASS = re.compile(r"yes|no|true|false|maybe|[a-z]", re.ASCII | re.IGNORECASE)  # of an answer
 MANY = 20  # more different whole numbers than this are measurements, not classes, if they are not 0, 1, 2, ...
 _SAMPLE = 1000  # of the values of a column, by which a text is told
 
@@ -26,14 +27,14 @@ def are_lists(values: Sequence[Any]) -> bool:
 
 
 def are_texts(values: Sequence[Any]) -> bool:
-    """Strings, at least half of them filled, of which some are neither numbers nor flags."""
+    """Strings, of which some are neither numbers nor flags."""
     are_strings = all(isinstance(value, str) for value in values)
-    return (
-        are_strings
-        and 2 * sum(bool(value.strip()) for value in values) >= len(values)
-        and not are_flags(values)
-        and any(number_of(value) is None for value in values if value)
-    )
+    return are_strings and not are_flags(values) and any(number_of(value) is None for value in values if value)
+
+
+def are_filled(values: Sequence[str]) -> bool:
+    """Whether at least half of them are."""
+    return 2 * sum(bool(value.strip()) for value in values) >= len(values)
 
 
 def look_like_texts(values: Sequence[Any]) -> bool:
@@ -64,11 +65,25 @@ def are_tags(values: Sequence[Any]) -> bool:
 
 
 def lie_in(answers: Sequence[Any], contexts: Sequence[Any]) -> bool:
-    """Whether most answers are pieces of their contexts, and no classes such as yes and no."""
+    """Whether most answers are whole words of their contexts, and no classes such as yes and no."""
     filled = [(as_filled(answer), as_text(context)) for answer, context in zip(answers, contexts, strict=True)]
     filled = [(answer, context) for answer, context in filled if answer]
-    are_classes = len(filled) > MANY and len({answer for answer, _ in filled}) <= 2
-    return not are_classes and 2 * sum(answer in context for answer, context in filled) > len(filled)
+    different = {answer for answer, _ in filled}
+    are_few = len(filled) > MANY and len(different) <= max(2, min(MANY, len(filled) / 5))
+    if are_few or all(_CLASS.fullmatch(answer) for answer in different):
+        return False
+    return 2 * sum(_stands_in(answer, context) for answer, context in filled) > len(filled)
+
+
+def _stands_in(answer: str, context: str) -> bool:
+    """Whether it does, and is not a part of a longer word, where words can be told: not in Japanese."""
+    places = (found.start() for found in re.finditer(f"(?={re.escape(answer)})", context))
+    return any(_is_parted(context, place) and _is_parted(context, place + len(answer)) for place in places)
+
+
+def _is_parted(text: str, place: int) -> bool:
+    sides = text[place - 1 : place + 1] if place else ""
+    return len(sides) < 2 or not all(side.isdigit() or side.lower() != side.upper() for side in sides)
 
 
 def as_filled(value: Any) -> str:
