@@ -75,6 +75,16 @@ def test_a_recipe_holds_out_nothing_unless_it_says_so(home, tmp_path):
     assert done.code == 0 and "no recipe" not in done.err and "held out" in done.err
 
 
+def test_labels_that_are_cut_off(home, tmp_path):
+    """To leave them out of ``task.labels`` is no advice where nobody has set that."""
+    words = ["finetune", "my-classes", "--train", EXAMPLES / "topics-train.csv", "--from", home / "encoder", *SHORT]
+    done = dokkai(*words, "--limit", 4, "--out", tmp_path / "run")
+    assert done.code == 0 and "to train on, as all are held out to measure on, or cut off by --limit" in done.err
+    labels = json.loads((tmp_path / "run" / "task.json").read_text(encoding="utf-8"))["labels"]
+    done = dokkai(*words, "--out", tmp_path / "named", f"task.labels={json.dumps([*labels, 'none'])}")
+    assert "no example of 'none' to train on; add some, or leave out of task.labels what has none" in done.err
+
+
 def test_a_recipe_without_a_rate_takes_that_of_the_width(home, tmp_path):
     """Narrow encoders need more than the paper's; what was taken stands in the record, and what is said counts."""
     words = ["finetune", "my-classes", "--train", EXAMPLES / "topics-train.csv", "--from", home / "encoder", *SHORT]

@@ -69,6 +69,17 @@ def test_labels_without_an_example():
     assert len(check_examples(sentences, [], ("a", "b"))) == 1
 
 
+def test_labels_of_the_file_are_not_to_be_left_out():
+    """Nobody named them: they are in the file, but not among the examples to train on."""
+    line = "no example of 'c' to train on, as all are held out to measure on, or cut off by --limit; add some"
+    assert find_missing(["a", "b"], ("a", "b", "c"), None) == line
+    rows = [row("x", "a", 1), row("y", "b", 2)]
+    assert check_examples(rows, [row("z", "c", 3)], ("a", "b", "c"), None)[1] == line
+    assert find_missing(["a"], ("a", "c"), "task.label_columns") == (
+        "no example of 'c' to train on; add some, or leave out of task.label_columns what has none"
+    )
+
+
 def test_few_examples_to_measure_on():
     assert find_few([]) is None and find_few(range(50)) is None
     assert find_few(range(49)) == (

@@ -183,6 +183,23 @@ def test_mctest_as_records(tmp_path):
     ]
 
 
+def test_records_whose_id_is_null(tmp_path):
+    """They have none, as those without the key."""
+    more = {"question": "Who?", "id": None}
+    dream = more | {"dialogue": ["M: a"], "choice": ["x", "y"], "answer": "y"}
+    race = more | {"article": "A.", "options": ["x", "y"], "answer": "A"}
+    mctest = more | {"story": "A.", "choices": ["x", "y"], "answer": "A"}
+    for settings, rows, ids in (
+        (DREAM_SETTINGS, [dream, dream], ["0", "1"]),
+        (DREAM_SETTINGS, [dream | {"dialogue_id": "4-1"}], ["4-1-0"]),
+        (RACE_SETTINGS, [race, race], ["0", "1"]),
+        (RACE_SETTINGS, [race | {"example_id": "m7"}], ["m7-0"]),
+        (MCTEST_SETTINGS, [mctest, mctest], ["0", "1"]),
+    ):
+        content = "".join(json.dumps(row) + "\n" for row in rows)
+        assert [item.id for item in read(tmp_path / "a.jsonl", content, **settings)] == ids
+
+
 @pytest.mark.parametrize("layout", ["dream", "race", "mctest"])
 def test_a_layout_from_the_hub_without_a_network(layout):
     with pytest.raises(UserError, match="owner/name: no such file, and the Hugging Face hub cannot be reached for"):

@@ -245,7 +245,7 @@ HEADER = "question,context,answer"
         (
             f"{HEADER}\nWho?,Ada,Bo\nWho?,Ada,Ada\nWho?,Ada,ada\nWho?,Ada,\n",
             "a.csv line 2: the answer 'Bo' does not occur in the context; write it as it stands there "
-            "(2 more rows have such a fault)",
+            "(2 more rows have a fault)",
         ),
         (
             f"{HEADER}\nWho?,Ada, \n",
@@ -262,6 +262,7 @@ HEADER = "question,context,answer"
         (f"{HEADER},answer_start\nWho?,Ada,Ada,x\n", "a.csv line 2: column 'answer_start' is 'x'; write the number of"),
         ("question,context\nWho?,Ada\n", "a.csv: no column 'answer'; there is: question, context"),
         ("ask,context,answer\nWho?,Ada,Ada\n", "a.csv: no column 'question'; there is: ask, context, answer"),
+        (f"{HEADER}\nWho?,Ada,Bo\nWho?,Ada,\n", "write it as it stands there (1 more row has a fault)"),
         (f"{HEADER}\n", "a.csv: no rows in it"),
         (f"id,{HEADER}\n1,Who?,Ada,Ada\n1,Who?,Ada,Ada\n", "a.csv: 1 id occurs more than once, first: id 1"),
     ],
@@ -269,6 +270,36 @@ HEADER = "question,context,answer"
 def test_mistakes_in_a_table(tmp_path, content, message):
     with pytest.raises(UserError, match=re.escape(message)):
         table(tmp_path, content)
+
+
+def test_an_id_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match=r"a\.csv: no column 'n'; there is: question, context, answer$"):
+        table(tmp_path, f"{HEADER}\nWho?,Ada,Ada\n", id="n")
+
+
+@pytest.mark.parametrize("broken", ['{"question": ', "Who?"])
+def test_a_broken_line_is_named(tmp_path, broken):
+    line = json.dumps({"question": "Who?", "context": "Ada", "answer": "Ada"})
+    with pytest.raises(UserError, match=r"a\.json line 3: not JSON \(Expecting value\); one JSON object per line is"):
+        table(tmp_path, f"{line}\n{line}\n{broken}\n", "a.json")
+    with pytest.raises(UserError, match=r"a\.json: not JSON \(line 3: .*\); a SQuAD file is needed$"):
+        table(tmp_path, '{\n"data":\n]', "a.json")
+
+
+def test_files_of_other_kinds(tmp_path):
+    with pytest.raises(UserError, match=r"a\.xlsx: a spreadsheet is not read; save its table as CSV"):
+        table(tmp_path, "PK", "a.xlsx")
+    with pytest.raises(UserError, match=r"a\.txt: not JSON .* is needed, or a table, with task\.format=csv, tsv, "):
+        table(tmp_path, f"{HEADER}\nWho?,Ada,Ada\n", "a.txt")
+
+
+def test_columns_called_title_in_squads_layout(tmp_path):
+    """Names that the settings map win over the title of an article."""
+    path = write(tmp_path, squad(entry(start=CONTEXT.index("710"))))
+    (expected,) = read_squad(path)
+    for column in ("context", "question", "id"):
+        (found,) = read_squad(path, QuestionAnsweringSettings(**{column: "title"}))
+        assert (found.id, found.question, found.context) == (expected.id, expected.question, expected.context)
 
 
 def test_an_answer_that_is_no_text(tmp_path):

@@ -810,6 +810,13 @@ def test_few_examples_are_shown_more_often(write, number, epochs):
             "a.tsv: each row holds a word and one of 2 tags, and column 'sentence' the sentence; such rows are read "
             "from CSV with names of columns alone: save it so, or write a word a line, and a blank line between",
         ),
+        (
+            "a.jsonl",
+            [{"toks": ["a"], "marks": ["O"]}],
+            {"tags": "marks"},
+            "a.jsonl: no kind of task fits its columns (toks, marks)",
+        ),
+        ("a.csv", table("question,context,answer", "who,Ann sees,Ann"), {"header": "maybe"}, "a.csv: task.header"),
         ("a.csv", "sentence,word,tag\n1,EU,B-ORG\n1,,O\n", {}, "a.csv line 3: an empty word or tag; fill it in"),
         ("a.csv", "sentence,word,tag\n1,EU,B-ORG\n1,is,O\n", {"words": "wrod"}, "no column 'wrod'; there is: "),
         ("a.tsv", "word\ttag\nEU\tB-ORG\nis\tO\n", {}, "a.tsv line 1: names of columns, and a word with its tag in"),

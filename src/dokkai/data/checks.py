@@ -12,15 +12,17 @@ _UNEVEN = 3  # times as often as the rarest label: worth a word
 _NUM_LABELS, _NUM_PLACES = 20, 5  # shown
 
 
-def check_examples(train: Sequence[Any], dev: Sequence[Any], labels: Sequence[str]) -> list[str]:
+def check_examples(
+    train: Sequence[Any], dev: Sequence[Any], labels: Sequence[str], setting: str | None = "task.labels"
+) -> list[str]:
     """What there is to say of the examples of a task and its ``labels``, the names of classes, a line each.
 
     Examples of any kind: the balance is that of the ``label`` or the ``labels`` of each, if the task has classes; what
-    is the same in two examples is their content.
+    is the same in two examples is their content. ``setting`` named the labels; None: they are those of the file.
     """
     lines = [show_labels(labels), find_spellings(labels), find_repeats(train, dev), find_few(dev)]
     if labels:
-        lines.insert(1, find_missing(chain.from_iterable(map(_labels_of, train)), labels))
+        lines.insert(1, find_missing(chain.from_iterable(map(_labels_of, train)), labels, setting))
     if labels and hasattr(train[0], "label"):
         lines.insert(1, find_imbalance([example.label for example in train]))
     elif labels and hasattr(train[0], "labels"):
@@ -54,14 +56,19 @@ def _labels_of(example: Any) -> Sequence[str]:
     return getattr(example, "labels", None) or getattr(example, "tags", None) or ()
 
 
-def find_missing(found: Iterable[str], labels: Sequence[str]) -> str | None:
-    """The ``labels`` that the examples to train on have none of: settings may name more than a file holds."""
+def find_missing(found: Iterable[str], labels: Sequence[str], setting: str | None = "task.labels") -> str | None:
+    """The ``labels`` that the examples to train on have none of.
+
+    A ``setting`` may name more than a file holds; without, what the file holds is not trained on.
+    """
     there = set(found)
     missing = [label for label in labels if label not in there]
     if not missing:
         return None
     shown = ", ".join(map(repr, missing[:_NUM_LABELS])) + (", ..." if len(missing) > _NUM_LABELS else "")
-    return f"no example of {shown} to train on; add some, or leave out of task.labels what has none"
+    if setting is None:
+        return f"no example of {shown} to train on, as all are held out to measure on, or cut off by --limit; add some"
+    return f"no example of {shown} to train on; add some, or leave out of {setting} what has none"
 
 
 def find_imbalance(labels: Sequence[str]) -> str | None:

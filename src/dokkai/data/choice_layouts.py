@@ -58,14 +58,15 @@ def unfold(
     """
     seen: Counter[str] = Counter()
     for number, record in records:
+        of = {key: value for key, value in record.values.items() if key != "id" or value is not None}
         try:
             match layout:
                 case "dream":
-                    questions = _dream_questions(record.values, is_labelled)
+                    questions = _dream_questions(of, is_labelled)
                 case "race":
-                    questions = _race_questions(record.values, seen, is_labelled)
+                    questions = _race_questions(of, seen, is_labelled)
                 case _:
-                    questions = [record.values]
+                    questions = [of]
         except (ValueError, TypeError, KeyError):
             raise UserError(f"{name} {record.place}: not in {_LAYOUTS[layout]}") from None
         for values in questions:

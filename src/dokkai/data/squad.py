@@ -11,7 +11,15 @@ from typing import Any, TypeVar
 
 from dokkai.data.arrow import is_data_set
 from dokkai.data.label_sets import FLAGS
-from dokkai.data.tables import Record, format_of, no_column, read_table, records_called_data, text_of
+from dokkai.data.tables import (
+    Record,
+    format_of,
+    no_column,
+    read_table,
+    records_called_data,
+    refuse_spreadsheet,
+    text_of,
+)
 from dokkai.data.text import name_of, read_lines
 from dokkai.errors import UserError
 from dokkai.files import parse_json, write_text
@@ -73,7 +81,7 @@ def read_squad(path: str | Path, settings: QuestionAnsweringSettings = _USUAL) -
         except _AnswerError as error:
             faults.append(f"{name} {record.place}: {error}")
     if faults:
-        more = f" ({_times(faults[1:], 'more row has', 'more rows have')} such a fault)" if len(faults) > 1 else ""
+        more = f" ({_times(faults[1:], 'more row has', 'more rows have')} a fault)" if len(faults) > 1 else ""
         raise UserError(faults[0] + more)
     questions = [question for question, _ in entries]
     if not questions:
@@ -144,19 +152,25 @@ def _entries_of(path: str | Path, name: str, settings: QuestionAnsweringSettings
     form = s.format or format_of(path)
     if form in ("csv", "tsv", "jsonl", "parquet") or is_data_set(path):
         wanted = {"question": s.question, "context": s.context} | ({"answer": s.answer} if is_labelled else {})
+        wanted |= {"id": s.id} if is_labelled and s.id is not None else {}
         for record in read_table(path, wanted, s.header, s.format, others=True).records:
             missing = [column for column in wanted.values() if column not in record.values]
             if missing and form in ("csv", "tsv"):
                 raise UserError(no_column(name, missing[0], list(record.values)))
             yield record.place, record.values
         return
+    if form is None:
+        refuse_spreadsheet(path)
     lines = list(read_lines(path))
     try:
         content = parse_json("\n".join(lines))
     except json.JSONDecodeError as error:
-        content = _json_lines(lines)
+        content = _json_lines(lines, name)
         if content is None:
-            raise UserError(f"{name}: not JSON (line {error.lineno}: {error.msg}); a SQuAD file is needed") from error
+            table = ", or a table, with task.format=csv, tsv, jsonl or parquet" if form is None else ""
+            raise UserError(
+                f"{name}: not JSON (line {error.lineno}: {error.msg}); a SQuAD file is needed{table}"
+            ) from error
         yield from content
         return
     match records_called_data(content):
@@ -168,12 +182,21 @@ def _entries_of(path: str | Path, name: str, settings: QuestionAnsweringSettings
         yield from _articles(content, s)
 
 
-def _json_lines(lines: Sequence[str]) -> list[tuple[str, object]] | None:
-    """JSON lines under the name .json, with a question each; None if it is no such file."""
-    try:
-        return [(f"line {n}", parse_json(line)) for n, line in enumerate(lines, start=1) if line.strip()]
-    except json.JSONDecodeError:
-        return None
+def _json_lines(lines: Sequence[str], name: str) -> list[tuple[str, object]] | None:
+    """JSON lines under the name .json, with a question each; None if the first is none. UserError for a later one."""
+    found = list[tuple[str, object]]()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            found.append((f"line {number}", parse_json(line)))
+        except json.JSONDecodeError as error:
+            if not found:
+                return None
+            raise UserError(
+                f"{name} line {number}: not JSON ({error.msg}); one JSON object per line is needed"
+            ) from error
+    return found
 
 
 def _articles(content: object, settings: QuestionAnsweringSettings) -> _Entries:
@@ -189,8 +212,8 @@ def _articles(content: object, settings: QuestionAnsweringSettings) -> _Entries:
                 where = f"{at}.qas[{k}]"
                 for key in names:
                     _get(entry, key, str, int, at=where)
-                named = {names.get(key, key): value for key, value in entry.items()}
-                yield where, named | {s.context: context, "title": title}
+                named = {column: entry[key] for key, column in names.items()} | {s.context: context}
+                yield where, entry | {"title": title} | named
 
 
 def _question(

@@ -17,7 +17,7 @@ from dokkai.data.text import read_lines
 from dokkai.errors import UserError, did_you_mean
 from dokkai.files import existing_file, parse_json
 from dokkai.progress import say_once
-from dokkai.settings import QuestionAnsweringSettings, parse_overrides
+from dokkai.settings import QuestionAnsweringSettings, parse_overrides, parse_settings
 from dokkai.settings.fields import TableFormat
 from dokkai.tasks.guessing_columns import KINDS, Guess, guess_from_columns
 from dokkai.tasks.guessing_names import is_usual_name, list_names
@@ -72,7 +72,10 @@ def guess_task(path: str | Path, given: Mapping[str, Any]) -> tuple[Guess, int]:
         raise UserError(f"{path}: for task.kind={kind} nothing is found in it; {found.reason}: {found.task['kind']}")
     if found.task["kind"] == "question-answering":
         named = {name: value for name, value in (given | found.task).items() if name in _COLUMNS_OF_QUESTIONS}
-        questions = read_squad(path, QuestionAnsweringSettings(no_answer=True, **named))
+        task = {"kind": "question-answering", "no_answer": True, **named}
+        settings = parse_settings({"task": task}, str(path)).task
+        assert isinstance(settings, QuestionAnsweringSettings)
+        questions = read_squad(path, settings)
         found.task["no_answer"], number = any(question.is_impossible for question in questions), len(questions)
         if "scoring" not in given and _hardly_hold_spaces({question.context for question in questions}):
             found.task["scoring"] = "characters"

@@ -171,7 +171,7 @@ def _guess_words(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
     tags = given.get("tags") or next((name for name, values in columns.items() if are_tags(values)), None)
     if tags is None and words is not None and _are_parts(columns, given):
         tags = find_named(columns, TAG_COLUMNS, without=[words], whole=True)
-    if tags is None:
+    if tags is None or any(isinstance(value, list) for value in columns[tags]):
         return None
     if words is None or sentences is None:
         raise UserError(

@@ -102,7 +102,9 @@ def finetune(
     batches = FeatureBatches(task, features, settings.train, chosen)
     say(f"from {Path(start)}: " + ("random weights" if random_weights else str(report) or "all weights"))
     length = f"{batches.steps:,} steps" if batches.steps else f"for {settings.train.budget}"
-    for line in check_examples(examples, dev, () if task.problem_type == "regression" else task.labels):
+    named = (f"task.{name}" for name in ("labels", "label_columns") if getattr(settings.task, name, None))
+    labels = () if task.problem_type == "regression" else task.labels
+    for line in check_examples(examples, dev, labels, next(named, None)):
         say_once(line)
     say(f"fine-tuning on {len(examples):,} examples ({batches.num_features:,} sequences), {length}")
     below = None
