@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dokkai.data.checks import check_examples
+
 Batch = dict[str, Tensor]
 
 
@@ -117,6 +119,13 @@ class Guessing:
 
     loss: float
     key: str | None
+
+
+def remarks_on(task: Task, train: Sequence[Any], dev: Sequence[Any]) -> list[str]:
+    """What there is to say of the examples of a task, a line each (``check_examples``)."""
+    named = (f"task.{name}" for name in ("labels", "label_columns") if getattr(task.settings, name, None))
+    labels = () if task.problem_type == "regression" else task.labels  # of numbers the one label is no class
+    return check_examples(train, dev, labels, next(named, None))
 
 
 def guessing_of(task: Task, examples: Sequence[Any]) -> Guessing | None:

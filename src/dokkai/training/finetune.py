@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from dokkai.data.checks import check_examples
 from dokkai.data.heldout import hold_out
 from dokkai.data.order import group_by_length, split_by_tokens
 from dokkai.errors import UserError
@@ -21,7 +20,7 @@ from dokkai.pipeline import CPU_BATCH_TOKENS, PADDING, Pipeline, check_length, c
 from dokkai.progress import say, say_once
 from dokkai.settings import PretrainingSettings, Settings, TrainSettings, load_settings
 from dokkai.tasks import Similarity, Task, create_task
-from dokkai.tasks.base import Batch, guessing_of, num_rows
+from dokkai.tasks.base import Batch, guessing_of, num_rows, remarks_on
 from dokkai.tasks.guessing import guess_recipe
 from dokkai.tokenization import load_tokenizer
 from dokkai.training.dev_set import DevSet
@@ -102,9 +101,7 @@ def finetune(
     batches = FeatureBatches(task, features, settings.train, chosen)
     say(f"from {Path(start)}: " + ("random weights" if random_weights else str(report) or "all weights"))
     length = f"{batches.steps:,} steps" if batches.steps else f"for {settings.train.budget}"
-    named = (f"task.{name}" for name in ("labels", "label_columns") if getattr(settings.task, name, None))
-    labels = () if task.problem_type == "regression" else task.labels
-    for line in check_examples(examples, dev, labels, next(named, None)):
+    for line in remarks_on(task, examples, dev):
         say_once(line)
     say(f"fine-tuning on {len(examples):,} examples ({batches.num_features:,} sequences), {length}")
     below = None

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from dokkai.data.checks import check_examples
 from dokkai.data.order import split_by_tokens
 from dokkai.errors import UserError
 from dokkai.files import write_text
@@ -34,7 +33,7 @@ from dokkai.settings import (
     load_settings,
 )
 from dokkai.tasks import Task, create_task
-from dokkai.tasks.base import Batch
+from dokkai.tasks.base import Batch, remarks_on
 from dokkai.training.cached_states import CachedStates, cache_states
 from dokkai.training.finetune import FeatureBatches, checksum_of
 from dokkai.training.loop import train
@@ -89,7 +88,7 @@ def probe(
     if run.is_finished:
         say(f"{out}: this run is finished already")
         return run.metrics
-    for line in check_examples(examples, dev, task.labels):
+    for line in remarks_on(task, examples, dev):
         say_once(line)
     sets = [task.encode(examples, training=True), task.encode(dev, training=False)]
     folder = Path(cache) if cache else out.absolute().parent / "features"
