@@ -147,7 +147,8 @@ def cut(work: Path, out: Path) -> None:
         model, tar = Path(folder, run.name), Path(folder, "tar")
         Sitting(None).verb("convert", run, "--dtype", "bfloat16", "--out", model)
         for name in ("metrics.jsonl", "run.json"):
-            shutil.copy(run / name, model)
+            if (run / name).exists():  # no line may have been written yet
+                shutil.copy(run / name, model)
         with tarfile.open(tar, "w") as file:
             file.add(model, ".")
         content = tar.read_bytes()
@@ -166,7 +167,10 @@ def join(pieces: Path, out: Path) -> None:
     if hashlib.sha256(content).hexdigest() != (pieces / CHECKSUM).read_text().strip():
         raise SystemExit(f"{pieces}: the pieces do not make the file that was cut; bring them over again")
     with replacing(out) as model, tarfile.open(fileobj=io.BytesIO(content)) as file:
-        file.extractall(model, filter="data")
+        model.mkdir()
+        for member in filter(tarfile.TarInfo.isfile, file):  # a model's files lie in no folder
+            with file.extractfile(member) as source, (model / Path(member.name).name).open("wb") as target:
+                shutil.copyfileobj(source, target)
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -189,9 +189,9 @@ def test_mistakes(home, tmp_path):
     assert fails("finetune", "none.csv").startswith("none.csv: no such file, and no recipe of this name; there is: ")
     line = "my-clases: no such file, and no recipe of this name; did you mean 'my-classes'?"
     assert fails("finetune", "my-clases") == line
-    (tmp_path / ".csv").write_text("text,label\na,b\n", encoding="utf-8")
-    assert fails("finetune", tmp_path / ".csv").endswith("/.csv'; give --out RUN")
-    assert "hub cannot be reached" in fails("finetune", "nobody/nothing[train]", "--from", home / "encoder")
+    assert fails("finetune", "..") == "no name for the run is in '..'; give --out RUN"
+    done = dokkai("finetune", "nobody/nothing[train]", "--from", home / "encoder")
+    assert done.code == 2 and "runs/nothing;" in done.err and "hub cannot be reached" in done.err
     assert not (tmp_path / "run").exists()
 
 

@@ -154,7 +154,7 @@ def test_its_directory_is_no_model(kind, home, sentences, tmp_path):
     works(*words)
     message = (
         f"{out}: the run of a probe holds no model; give the encoder that it read, or make a model with "
-        "`dokkai finetune RECIPE --train FILE --out RUN train.frozen_layers=N --cache DIR`"
+        "`dokkai finetune RECIPE --from ENCODER --train FILE --out RUN train.frozen_layers=N --cache DIR`"
     )
     assert fails("predict", out, stdin='{"text": "a"}\n') == message
     assert fails("evaluate", out, DEV) == fails("embed", out, stdin="a\n") == message
