@@ -21,12 +21,11 @@ from typing import Any
 import numpy as np
 from measuring import versions, write_result
 
-from dokkai.pipeline import load
 from dokkai.progress import Progress
 from dokkai.reading.answers import PASSAGES, PRIOR, Collection, Passage, choose_answers
 from dokkai.reading.documents import Document
 from dokkai.tasks import QuestionAnswering
-from reading import believed, refused, scores
+from reading import believed, reader_of, refused, scores
 
 NUMBERS = (1, 5, 10, 20)
 PRIORS = (0.5, 1.0, 1.5, 2.0, 3.0)
@@ -38,10 +37,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=400)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DOKKAI_DATA", ".")))
     args = parser.parse_args()
-    reader = load(args.model)
-    task = reader.task
-    if not isinstance(task, QuestionAnswering):
-        parser.error(f"{args.model}: not a model for questions")
+    reader, task = reader_of(parser, args.model)
     file = args.data / "squad" / "dev-v2.0.json.xz"
     questions = task.read(file)
     chosen = np.random.default_rng(1).permutation(len(questions))[: args.questions]

@@ -135,6 +135,17 @@ def refused(questions: Iterable[Any], predictions: Iterable[dict[str, Any]]) -> 
     return {"caught": 100 * float(np.mean(caught)), "falsely_refused": 100 * float(np.mean(false))}
 
 
+def reader_of(parser: argparse.ArgumentParser, model: str) -> tuple[Any, Any]:
+    """The model and its task; ends with a line if it is not one for questions."""
+    from dokkai.pipeline import load
+    from dokkai.tasks import QuestionAnswering
+
+    reader = load(model)
+    if not isinstance(reader.task, QuestionAnswering):
+        parser.error(f"{model}: not a model for questions")
+    return reader, reader.task
+
+
 def drawn(questions: Sequence[Any]) -> list[int]:
     """The places of questions, drawn by a fixed seed."""
     return list(map(int, np.random.default_rng(0).permutation(len(questions))[:_SHOWN]))
@@ -192,14 +203,7 @@ def main() -> None:
     parser.add_argument("--examples", action="store_true", help="the passages of the examples, and no other file")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DOKKAI_DATA", ".")))
     args = parser.parse_args()
-
-    from dokkai.pipeline import load
-    from dokkai.tasks import QuestionAnswering
-
-    reader = load(args.model)
-    task = reader.task
-    if not isinstance(task, QuestionAnswering):
-        parser.error(f"{args.model}: not a model for questions")
+    reader, task = reader_of(parser, args.model)
     if args.examples:
         runs = [may_refuse(reader, task, ROOT / "examples" / "dev.json", first_of_each)]
     else:

@@ -107,9 +107,10 @@ class StuckWatch:
                 self.stuck = found.facts
 
     def _is_falling(self, loss: float) -> bool:
-        """Whether a loss above that of guessing is lower than up to three evaluations ago.
+        """Whether a loss above that of guessing is lower than it was up to three evaluations ago.
 
-        Of the first nothing is known; one label for everything is no way down, so that it counts as none.
+        At the first evaluation nothing tells. It counts as falling where the loss begins far above that of guessing, as
+        with rare labels; not for one label each, where a run that is so high there has most likely come apart.
         """
         if loss <= (1 + self._margin) * self._guess:
             return False
