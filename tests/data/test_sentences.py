@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sentencex.sentencex import segment
 
 from dokkai.data import sentences
 from dokkai.data.sentences import Encoder, split_sentences
@@ -32,6 +33,18 @@ def test_sentences_of_a_line():
     assert split_sentences(line) == ["Dr. Smith went home.", "He slept 7.5 hours!", "Did he?"]
     assert split_sentences("これは文です。次の文。", "ja") == ["これは文です。", "次の文。"]
     assert split_sentences("  ") == []
+
+
+@pytest.mark.parametrize(("language", "unit"), [("ja", "これは文です。「次だ。」"), ("en", "He saw Dr. Smith go. ")])
+def test_a_long_line_is_shown_to_the_library_in_parts(language, unit, monkeypatch):
+    """Without spaces its time grows with the square of what it is shown."""
+    shown = []
+    monkeypatch.setattr(sentences, "segment", lambda code, text: shown.append(len(text)) or segment(code, text))
+    line = unit * 2000
+    assert split_sentences(line, language) == [piece.strip() for piece in segment(language, line)]
+    assert max(shown) <= sentences._WINDOW
+    endless = "word " * 10_000 + "ends."
+    assert split_sentences(f"First. {endless} Next.") == ["First.", endless, "Next."]
 
 
 def test_the_language_matters_and_an_unknown_one_is_english():

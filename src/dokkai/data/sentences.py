@@ -14,6 +14,7 @@ from dokkai.tokenization import Tokenizer
 
 _BATCH = 1 << 20  # characters that the tokenizer gets at once
 _LONGEST_TEXT = 100_000  # characters that the tokenizer gets as one string
+_WINDOW = 1 << 14  # characters of a line that the splitter is shown at once
 _OTHER_SPACE = re.compile(r"[^\S\x00-\x7f]|[\ud800-\udfff]")  # and halves of surrogate pairs, which Rust does not know
 
 _WHOLE = re.compile(r"[.!?…。！？][\"'”’)\]]*\s*$")
@@ -29,8 +30,27 @@ def split_sentences(line: str, language: str = "en") -> list[str]:
     is shown plain spaces in place of all others: behind a single letter those make it panic.
     """
     shown = line if line.isascii() else _OTHER_SPACE.sub(" ", line)
-    ends = [0, *accumulate(len(piece) for piece in segment(language, shown))]
-    return [sentence for begin, end in pairwise(ends) if (sentence := line[begin:end].strip())]
+    ends = _sentence_ends(shown, language)
+    return [sentence for begin, end in pairwise([0, *ends]) if (sentence := line[begin:end].strip())]
+
+
+def _sentence_ends(line: str, language: str) -> list[int]:
+    """Of a long line a window at a time: where no spaces are, the library's time grows with the square of the length.
+
+    What ends in the second half of a window may depend on what follows it, and is looked at again.
+    """
+    ends: list[int] = []
+    begin, size = 0, _WINDOW
+    while begin < len(line):
+        found = list(accumulate(map(len, segment(language, line[begin : begin + size])), initial=begin))[1:]
+        if begin + size < len(line):
+            found = [end for end in found if end <= begin + size // 2]
+        if found:
+            ends += found
+            begin, size = ends[-1], _WINDOW
+        else:  # a sentence without end
+            size *= 2
+    return ends
 
 
 def sentence_around(text: str, span: tuple[int, int]) -> tuple[int, int]:
