@@ -50,6 +50,8 @@ def test_sentences_before_the_first_mark_are_a_document(write):
         (("b",), 3, 0),
         (("c",), 7, 1),
     ]
+    found = read_sentences(write("b.conll", "a O\n-DOCSTART- O\nb O\n"))
+    assert [sentence.document for sentence in found] == [0, 1]
 
 
 def test_columns_by_number(write):

@@ -167,6 +167,12 @@ def test_spaces_that_belong_to_an_answer(tmp_path):
     assert found[0].answers == (Answer(" ox", 6),)
 
 
+def test_line_ends_within_a_field_are_counted(tmp_path):
+    """Python's ``csv`` leaves them as they are."""
+    content = 'question,context,answer,answer_start\r\nWho ran?,"One.\r\nA cat sat, a cat ran.",cat,19\r\n'
+    assert table(tmp_path, content)[0].context == "One.\r\nA cat sat, a cat ran."
+
+
 def test_columns_by_other_names(tmp_path):
     names = {"question": "ask", "context": "text", "answer": "reply", "answer_start": "at", "id": "n"}
     content = "n\task\ttext\treply\tat\n5\tWho?\tBo or Bo\tBo\t6\n"

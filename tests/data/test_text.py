@@ -54,6 +54,14 @@ def test_damaged_compressed_file(tmp_path, name):
         list(read_lines(path))
 
 
+@pytest.mark.parametrize("name", ["a.gz", "a.xz", "a.zst"])
+def test_what_cannot_be_read_behind_a_frame_is_not_passed_over(tmp_path, name):
+    """Two files joined by ``cat``, and the beginning of the second is damaged."""
+    (tmp_path / name).write_bytes(COMPRESS[name](b"one\n") + b"?" + COMPRESS[name](b"two\n")[1:])
+    with pytest.raises(UserError, match=rf"{name}: damaged compressed file"):
+        list(read_lines(tmp_path / name))
+
+
 def test_long_zstd_file_comes_out_whole(tmp_path):
     data = b"".join(b"line %d\n" % i for i in range(200_000))
     (tmp_path / "a.zst").write_bytes(zstandard.compress(data))
@@ -153,5 +161,9 @@ def test_how_much_text_there_is(tmp_path, ending):
         size = estimate_size([path])
         assert size.num_bytes == pytest.approx(len(text.encode()), rel=share)
         assert size.num_characters == pytest.approx(len(text), rel=share)
+    if ending:
+        path = tmp_path / f"frames.txt{ending}"
+        path.write_bytes(compress(b"many small files, joined by cat\n") * 10_000)
+        assert estimate_size([path]).num_bytes == pytest.approx(320_000, rel=0.1)
     (tmp_path / "broken.xz").write_bytes(b"no such thing")
     assert estimate_size([tmp_path / "broken.xz"]) is estimate_size(["-"]) is None

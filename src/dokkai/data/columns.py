@@ -167,8 +167,9 @@ def _blocks(path: str | Path) -> Iterator[tuple[int, int, list[list[str]]]]:
         is_mark = line.startswith(_DOCUMENT)
         if is_mark or not line.strip(_SPACES):
             if rows:
-                yield begins, max(document, 0), rows
-            document += is_mark or (document < 0 and bool(rows))  # sentences before the first mark are a document
+                document = max(document, 0)  # sentences before the first mark are a document
+                yield begins, document, rows
+            document += is_mark
             begins, rows = number + 1, []
             continue
         separator = separator or ("\t" if "\t" in line else " ")

@@ -85,8 +85,7 @@ def read_table(
             has_header = _has_header(columns, name) if header is None else header
             if not has_header:
                 _require_numbers(columns, name)
-            lines = read_lines(path)
-            rows = _tsv(lines) if table == "tsv" else _csv(lines, name, has_header)
+            rows = _tsv(read_lines(path)) if table == "tsv" else _csv(path, name, has_header)
             records = _fields(rows, columns, has_header, ragged, skip_short, others, name)
         case unknown:
             raise ValueError(f"format is '{unknown}', not one of {', '.join(_FORMATS)}")
@@ -126,12 +125,13 @@ def _tsv(lines: Iterator[str]) -> _Lines:
             yield number, line.split("\t")
 
 
-def _csv(lines: Iterator[str], name: str, has_header: bool) -> _Lines:
+def _csv(path: str | Path, name: str, has_header: bool) -> _Lines:
     """Rows of fields parted by commas, or by semicolons if the header line has no comma, as Excel writes in Europe."""
+    lines = read_lines(path, keep_ends=True)  # those within quotes are text, and answers count them
     first = next(lines, "")
     marks = _QUOTED.sub("", first)
     mark = ";" if has_header and ";" in marks and "," not in marks else ","
-    reader = csv.reader((line + "\n" for line in chain([first], lines)), delimiter=mark, strict=True)
+    reader = csv.reader(chain([first], lines), delimiter=mark, strict=True)
     before = csv.field_size_limit(_FIELD_LIMIT)
     begins = 1
     try:

@@ -8,7 +8,7 @@ import io
 import lzma
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
@@ -39,26 +39,24 @@ def open_text(path: str | Path) -> io.BufferedReader:
     match file.suffix.lower():
         case ".gz":
             stream = cast(IO[bytes], gzip.GzipFile(file, "rb"))
-        case ".xz":
-            stream = lzma.LZMAFile(file, "rb")  # noqa: SIM115  closed with the stream around it
-        case ".zst":
-            stream = io.BufferedReader(_ZstdFrames(file), _BUFFER)
+        case ".xz" | ".zst" as kind:
+            stream = _frames(file.open("rb"), kind)
         case _:
             return file.open("rb")
     return io.BufferedReader(_Stream(str(file), stream), _BUFFER)
 
 
-def read_lines(path: str | Path) -> Iterator[str]:
-    """Yield the lines of a file that ``open_text`` opens, without their line ends (\\n or \\r\\n).
+def read_lines(path: str | Path, keep_ends: bool = False) -> Iterator[str]:
+    """Yield the lines of a file that ``open_text`` opens, without their line ends (\\n or \\r\\n) unless kept.
 
     A byte order mark at the start is dropped. UserError names the first byte, counted from 0 in the decompressed text,
     that is not UTF-8.
     """
     with open_text(path) as stream:
-        yield from decode_lines(stream, name_of(path))
+        yield from decode_lines(stream, name_of(path), keep_ends)
 
 
-def decode_lines(lines: Iterable[bytes], name: str) -> Iterator[str]:
+def decode_lines(lines: Iterable[bytes], name: str, keep_ends: bool = False) -> Iterator[str]:
     """The same for the lines of a stream; ``name`` is what an error calls it."""
     offset = 0
     for line in lines:
@@ -72,7 +70,7 @@ def decode_lines(lines: Iterable[bytes], name: str) -> Iterator[str]:
                 f"{name}: not UTF-8 at byte {where} of its text (0x{found:02x}); convert it to UTF-8"
             ) from error
         offset += len(line)
-        yield text.removesuffix("\n").removesuffix("\r")
+        yield text if keep_ends else text.removesuffix("\n").removesuffix("\r")
 
 
 def name_of(path: str | Path) -> str:
@@ -146,10 +144,8 @@ def _estimate(path: Path) -> TextSize | None:
             match path.suffix.lower():
                 case ".gz":
                     stream = cast(IO[bytes], gzip.GzipFile(fileobj=file))
-                case ".xz":
-                    stream = lzma.LZMAFile(file)  # noqa: SIM115  the file below it is closed
-                case ".zst":
-                    stream = zstandard.ZstdDecompressor(max_window_size=1 << 31).stream_reader(file)
+                case ".xz" | ".zst" as kind:
+                    stream = _frames(file, kind)
             sample = stream.read(_SAMPLE)
             num_bytes = round(path.stat().st_size * len(sample) / max(1, file.tell()))
     except (OSError, *_BROKEN):
@@ -182,16 +178,23 @@ class _Stream(io.RawIOBase):
         super().close()
 
 
-class _ZstdFrames(io.RawIOBase):
-    """The text of a .zst file of one or more frames; a frame that is cut off raises EOFError.
+def _frames(file: IO[bytes], kind: str) -> io.BufferedReader:
+    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)  # as written by zstd --long=31
+    return io.BufferedReader(
+        _Frames(file, lzma.LZMADecompressor if kind == ".xz" else decompressor.decompressobj), _BUFFER
+    )
 
-    ``zstandard``'s own stream reader takes a truncated file for a complete one.
+
+class _Frames(io.RawIOBase):
+    """The text of a .xz or .zst file of one or more frames; a frame that is cut off raises EOFError.
+
+    ``zstandard``'s own stream reader takes a truncated file for a complete one, and ``LZMAFile`` passes over what it
+    cannot read behind a frame, all that follows included.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)  # as written by zstd --long=31
-        self._frame: zstandard.ZstdDecompressionObj | None = None
+    def __init__(self, file: IO[bytes], begin: Callable[[], Any]) -> None:
+        self._file, self._begin = file, begin
+        self._frame: Any = None
         self._compressed = b""
         self._text = memoryview(b"")
 
@@ -206,7 +209,7 @@ class _ZstdFrames(io.RawIOBase):
                 if self._frame is not None:
                     raise EOFError("it ends in the middle of a frame")
                 return 0
-            self._frame = self._frame or self._decompressor.decompressobj()
+            self._frame = self._frame or self._begin()
             self._text = memoryview(self._frame.decompress(self._compressed))
             self._compressed = self._frame.unused_data if self._frame.eof else b""
             if self._frame.eof:
