@@ -125,6 +125,12 @@ def test_the_configuration_decides_and_says_so(saved, capsys):
     assert transformers.AutoTokenizer.from_pretrained(saved)("The")["input_ids"] == [2, 1, 3]
 
 
+def test_a_setting_that_is_neither_true_nor_false(saved):
+    edit(saved / "tokenizer_config.json", do_lower_case="false")
+    with pytest.raises(UserError, match=r"tokenizer_config\.json says do_lower_case='false'; it must be true or false"):
+        load_tokenizer(saved)
+
+
 def test_no_limit_is_none(saved):
     edit(saved / "tokenizer_config.json", model_max_length=1e30)
     assert load_tokenizer(saved).model_max_length is None

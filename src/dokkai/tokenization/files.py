@@ -209,6 +209,10 @@ def _apply_config(found: _Found, config: Mapping[str, Any], directory: Path) -> 
     for ours, (theirs, _) in _SETTINGS.items():
         if theirs not in config or (config[theirs] is None and ours != "strip_accents"):
             continue
+        if not isinstance(config[theirs], bool | None):
+            raise UserError(
+                f"{directory}: tokenizer_config.json says {theirs}={config[theirs]!r}; it must be true or false"
+            )
         if found.settings.get(ours, config[theirs]) != config[theirs]:
             say(
                 f"{directory}: tokenizer_config.json says {theirs}={config[theirs]}, tokenizer.json "
