@@ -84,6 +84,33 @@ def test_a_byte_that_is_nothing_ends_no_text():
     assert text_of_html("<p>Löwe</p>".encode("utf-16"))[0] == "Löwe"
 
 
+@pytest.mark.parametrize(
+    ("said", "codec", "text"),
+    [
+        ("Shift_JIS", "cp932", "①灯台は髙い。"),
+        ("x-sjis", "cp932", "①灯台は髙い。"),
+        ("windows-31j", "cp932", "①灯台は髙い。"),
+        ("EUC-JP", "euc_jis_2004", "①灯台は高い。"),
+        ("iso-2022-jp", "iso2022_jp", "灯台は高い。"),
+        ("gb2312", "gbk", "朱镕基說話。"),
+        ("euc-kr", "cp949", "똠방각하."),
+        ("iso_8859-1", "cp1252", "“Löwe” – 5 €"),
+        ("iso-8859-9", "cp1254", "“Ağa” – 5 €"),
+        ("undefined", "cp1252", "“Löwe” – 5 €"),
+        ("base64", "cp1252", "“Löwe” – 5 €"),
+    ],
+)
+def test_an_encoding_is_as_wide_as_in_browsers(said, codec, text):
+    """What a page says is often less than what it holds; what follows such a character is not lost."""
+    page = f"<script charset=utf-8></script><meta charset={said}><p>{text}</p><p>n</p>".encode(codec)
+    assert text_of_html(page)[0] == f"{text}\n\nn"
+
+
+def test_a_broken_character_ends_no_page():
+    page = "<meta charset=EUC-KR><p>등대".encode("euc-kr") + b"\xff" + "는 높다.</p><p>끝.</p>".encode("euc-kr")
+    assert text_of_html(page)[0] == "등대\ufffd는 높다.\n\n끝."
+
+
 @pytest.mark.parametrize("content", [b"", b"   ", b"<!-- -->", b"<html><body></body></html>", b"<script>x</script>"])
 def test_html_without_text(content):
     assert text_of_html(content)[0] == ""

@@ -22,8 +22,20 @@ _UNSEEN = frozenset(
     """audio canvas datalist iframe math noscript object script style svg template video""".split()  # noqa: SIM905
 )
 _HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
-_CHARSET = re.compile(rb"charset\s*=\s*[\"']?\s*([\w-]+)", re.IGNORECASE)
-_WINDOWS = frozenset([b"", b"iso-8859-1", b"iso8859-1", b"latin1", b"us-ascii", b"ascii"])  # what means windows-1252
+_CHARSET = re.compile(rb"<meta\b[^>]*\bcharset\s*=\s*[\"']?\s*([\w-]+)", re.IGNORECASE)
+_LATIN = "cp1252"
+_WIDER = {  # what browsers read in the place of what a page says: it holds all of that, and what people write besides
+    "ascii": _LATIN,
+    "iso8859-1": _LATIN,
+    "iso8859-9": "cp1254",
+    "shift_jis": "cp932",
+    "euc_jp": "euc_jis_2004",
+    "iso2022_jp": "iso2022_jp_ext",
+    "euc_kr": "cp949",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "big5": "big5hkscs",
+}
 _BREAKS = ("", " ", "\n", "\n\n")  # from the weakest; the strongest between two words stays
 _ENDS = tuple(".!?:;。！？…\"'”’)")
 
@@ -32,10 +44,9 @@ def text_of_html(data: bytes) -> tuple[str, Marks]:
     """The visible text, and the lines of the file that it stands in. A blank line parts paragraphs."""
     from lxml import etree
 
-    data, encoding = _encoded(data)
-    parser = etree.HTMLParser(encoding=encoding, huge_tree=True)
+    parser = etree.HTMLParser(encoding="utf-8", huge_tree=True)
     try:
-        root = etree.fromstring(data, parser)
+        root = etree.fromstring(_decoded(data).encode(errors="replace"), parser)
     except etree.XMLSyntaxError:  # only if it is empty: the parser mends what browsers mend
         return "", []
     flow = _Flow()
@@ -62,18 +73,21 @@ def text_of_html(data: bytes) -> tuple[str, Marks]:
     return "".join(flow.parts), flow.marks
 
 
-def _encoded(data: bytes) -> tuple[bytes, str | None]:
-    """The page and how it is encoded: UTF-8, or what it says itself (None).
+def _decoded(data: bytes) -> str:
+    """The page in UTF-8, or as it says itself, read as browsers do; bytes that are nothing are U+FFFD.
 
-    One that says nothing, or Latin-1, is Windows-1252, as browsers have it.
+    One that says nothing, Latin-1, or what nobody knows, is Windows-1252.
     """
-    if _is_utf8(data):
-        return data, "utf-8"
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace")
     said = _CHARSET.search(data[:4096])
-    has_mark = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if has_mark or (said[1].lower() if said else b"") not in _WINDOWS:
-        return data, None
-    return data.decode("windows-1252", errors="replace").encode(), "utf-8"
+    label = said[1].decode("ascii").lower().removeprefix("x-") if said else "ascii"
+    try:
+        name = codecs.lookup("cp932" if label == "windows-31j" else label).name
+        is_utf8 = name.startswith("utf") or (_is_utf8(data) and not name.startswith("iso2022"))  # that has 7 bits too
+        return data.decode("utf-8" if is_utf8 else _WIDER.get(name, name), errors="replace")
+    except (LookupError, UnicodeError):  # also of what Python knows, but is no encoding of text
+        return data.decode("utf-8" if _is_utf8(data) else _LATIN, errors="replace")
 
 
 def _is_unseen(element: Any) -> bool:
