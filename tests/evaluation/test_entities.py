@@ -14,6 +14,16 @@ def test_entities():
     assert find_entities([]) == find_entities(["O", "O"]) == []
 
 
+def test_entities_in_bilou():
+    tags = ["U-PER", "U-PER", "B-PER", "I-PER", "L-PER", "B-PER", "L-PER", "O", "U-LOC"]
+    expected = [("PER", 0, 1), ("PER", 1, 2), ("PER", 2, 5), ("PER", 5, 7), ("LOC", 8, 9)]
+    assert find_entities(tags) == expected
+    as_bioes = [tag.replace("L-", "E-").replace("U-", "S-") for tag in tags]
+    assert find_entities(as_bioes) == expected
+    found = tag_scores([["B-PER", "L-PER", "B-PER", "L-PER"]], [["O", "O", "B-PER", "L-PER"]])  # one of two
+    assert found == pytest.approx({"accuracy": 0.5, "f1": 2 / 3, "precision": 1, "recall": 1 / 2, "f1_PER": 2 / 3})
+
+
 def test_which_tags_mark_entities():
     assert are_entity_tags(["O", "B-PER", "I-work-of-art", "S-X"])
     assert not are_entity_tags(["O", "NNP"])

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 
 _OUTSIDE = "O"
 _INSIDE = re.compile(r"[BIESLU]-.+")
+_BIOES = {"L": "E", "U": "S"}  # seqeval does not know BILOU
 
 
 def are_entity_tags(tags: Iterable[str]) -> bool:
-    """Whether all tags are O or such as B-PER and I-PER (IOB1, IOB2, BIOES): marks of entities, not of words."""
+    """Whether all tags are O or such as B-PER and I-PER (IOB1, IOB2, BIOES, BILOU): marks of entities, not of words."""
     return all(tag == _OUTSIDE or _INSIDE.fullmatch(tag) for tag in tags)
 
 
@@ -19,7 +20,11 @@ def find_entities(tags: Sequence[str]) -> list[tuple[str, int, int]]:
     """
     from seqeval.metrics.sequence_labeling import get_entities  # here, because the import takes seconds
 
-    return [(str(name), int(first), int(last) + 1) for name, first, last in get_entities(list(tags))]
+    return [(str(name), int(first), int(last) + 1) for name, first, last in get_entities(_as_bioes(tags))]
+
+
+def _as_bioes(tags: Iterable[str]) -> list[str]:
+    return [_BIOES.get(tag[0], tag[0]) + tag[1:] for tag in tags]
 
 
 def tag_scores(tags: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]) -> dict[str, float]:
@@ -41,7 +46,7 @@ def tag_scores(tags: Sequence[Sequence[str]], predictions: Sequence[Sequence[str
 
     from seqeval.metrics import classification_report  # here, because the import takes seconds
 
-    truth, guesses = [list(row) for row in tags], [list(row) for row in predictions]
+    truth, guesses = [_as_bioes(row) for row in tags], [_as_bioes(row) for row in predictions]
     if not any(tag != _OUTSIDE for pair in pairs for tag in pair):  # nothing there, nothing found
         return scores | {"f1": 0.0, "precision": 0.0, "recall": 0.0}
     report = classification_report(truth, guesses, output_dict=True, zero_division=0)
