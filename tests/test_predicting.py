@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from dokkai.errors import UserError
-from dokkai.predicting import _examples, _holds_a_word_a_line, _records, _rows
+from dokkai.predicting import _examples, _holds_a_word_a_line, _records, _rows, predict_lines
 from dokkai.settings import (
     ClassificationSettings,
     MultipleChoiceSettings,
@@ -126,6 +126,27 @@ def test_tables_for_a_model_of_another_layout(tmp_path, name):
     for file, content in (("a.json", json.dumps([row])), ("b.json", json.dumps(row)), ("a.jsonl", json.dumps(row))):
         (found,) = records(tmp_path, file, content, s)
         assert found.items() >= row.items()
+
+
+@pytest.mark.parametrize("document_context", [True, False])
+def test_a_document_is_read_whole(tmp_path, tokenizer, monkeypatch, capsys, document_context):
+    """As by ``evaluate``: the text around a sentence does not end where a block of examples does."""
+    settings = TokenClassificationSettings(labels=["O", "B-X"], document_context=document_context)
+    task, blocks = create_task(settings, tokenizer), []
+
+    def predict(block):
+        blocks.append(len(block))
+        return [{"ids": item.input_ids.tolist()} for item in task.encode(block, training=False)]
+
+    monkeypatch.setattr("dokkai.predicting._BLOCK", 2)
+    monkeypatch.setattr("dokkai.predicting.load", lambda *_: SimpleNamespace(task=task, predict=predict))
+    file = tmp_path / "a.conll"
+    mark = "-DOCSTART- O\n\n"
+    file.write_text(f"{mark}a O\n\nbee O\n\nsat O\n\n{mark}an O\n\noak O\n\n", encoding="utf-8")
+    predict_lines("run", str(file))
+    found = [json.loads(line)["ids"] for line in capsys.readouterr().out.splitlines()]
+    assert found == [item.input_ids.tolist() for item in task.encode(task.read(file), training=False)]
+    assert blocks == ([3, 2] if document_context else [2, 2, 1])
 
 
 @pytest.mark.parametrize("column", ["tokens", "words"])

@@ -33,7 +33,7 @@ def predict_lines(directory: str | Path, file: str, device: str | None = None) -
     task = pipeline.task
     if task is None:
         raise UserError(f"{directory}: a model without a task cannot predict; fine-tune it first")
-    for block in _blocks(_examples(task, file)):
+    for block in _blocks(task, _examples(task, file)):
         for prediction in pipeline.predict(block):
             print(json.dumps(prediction, ensure_ascii=False))
 
@@ -137,13 +137,15 @@ def _json_lines(file: str) -> _Records:
         yield number - 1, Record(f"line {number}", values)
 
 
-def _blocks(examples: Iterator[Any]) -> Iterator[list[Any]]:
+def _blocks(task: Task, examples: Iterator[Any]) -> Iterator[list[Any]]:
+    """Some examples at a time; of sentences that are read with the text around them whole documents."""
+    has_context = getattr(task.settings, "document_context", False)
     block: list[Any] = []
     for example in examples:
-        block.append(example)
-        if len(block) == _BLOCK:
+        if len(block) >= _BLOCK and not (has_context and example.document == block[-1].document):
             yield block
             block = []
+        block.append(example)
     if block:
         yield block
 
