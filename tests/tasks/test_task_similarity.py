@@ -122,6 +122,9 @@ def test_errors(tokenizer, tmp_path):
     with pytest.raises(UserError, match=message):
         create(tokenizer).read(table)
     assert len(create(tokenizer, positive="entailment").read(table)) == 2
+    table.write_text("text,pair,label\na bee,a wasp,1\nan oak,a tree,nan\n")
+    with pytest.raises(UserError, match=r"rows\.csv line 3: the score 'nan' is no number"):
+        create(tokenizer).read(table)
     with pytest.raises(UserError, match="line 4: no text under 'pair'; found: text, label"):
         create(tokenizer).parse({"text": "x", "label": "y"}, 3)
     message = r"1 of 2 pairs are alike \(task.positive=4.0\); two or more are needed: set task.positive to the label"

@@ -7,6 +7,7 @@ last layer.
 P pairs · B batch, 2P · L sequence length · D hidden size
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,9 +205,12 @@ def pool(x_BLD: Tensor, attention_mask: Tensor, pooling: str) -> Tensor:
 
 def _number(label: str | None, where: str) -> float:
     try:
-        return float(label or 0)
+        number = float(label or 0)
     except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
         raise UserError(
             f"{where}: the score '{label}' is no number; if it is a label, set task.positive to that of pairs that are "
             "alike"
-        ) from None
+        )
+    return number
