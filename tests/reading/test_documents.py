@@ -161,7 +161,10 @@ def test_folders_that_may_not_be_opened(folder, monkeypatch, capsys):
         read_documents([folder / "deep"])
 
 
-def test_links_that_go_round(tmp_path):
+def test_links_that_go_round(tmp_path, capsys):
     (tmp_path / "a.txt").write_text("one", encoding="utf-8")
     (tmp_path / "again").symlink_to(tmp_path)
     assert len(read_documents([tmp_path])) == 1
+    said = f"left out: {tmp_path / 'again'}: a link to a folder; name it, to read it too\n"
+    assert capsys.readouterr().err == said
+    assert len(read_documents([tmp_path / "again"])) == 1

@@ -1,6 +1,7 @@
 """The best answers over all passages: their places, their order, their confidence, and that there is none."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -79,6 +80,14 @@ def test_a_model_that_always_answers():
 
 def test_nothing_to_find():
     (found,) = ask(reader(), "Who?", [TOWER])
+    assert (found.answer, found.confidence) == ("", 1.0)
+
+
+def test_a_document_without_a_word():
+    """Nothing to weigh, under the threshold of --always-answer too."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (found,) = ask(reader(), "Who?", [Document("a.txt", "\u200b")], always_answer=True)
     assert (found.answer, found.confidence) == ("", 1.0)
 
 

@@ -136,10 +136,10 @@ def choose_answers(
     ``prior`` is what a point of BM25 is worth in log-odds.
     """
     candidates = _candidates(passages, predictions, settings, prior)
-    probabilities, null_prob = weigh([item.score for item in candidates], settings)
+    probabilities, null_prob = weigh([item.score for item in candidates], settings) if candidates else ([], 1.0)
     found = []
     if not candidates or (settings.no_answer and candidates[0].score < -settings.null_threshold):
-        found.append(_no_answer(question, null_prob if candidates else 1.0))
+        found.append(_no_answer(question, null_prob))
     shown: list[_Candidate] = []
     for item, probability in zip(candidates, probabilities, strict=True):
         if len(found) == n_best:

@@ -98,6 +98,9 @@ def _files_in(folder: Path, others: Counter[str]) -> list[Path]:
     found = []
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(place) / name for name in folders):
+            if path.is_symlink():
+                say(f"left out: {path}: a link to a folder; name it, to read it too")  # it may lead in a circle
         for name in sorted(names):
             if name.startswith("."):
                 continue
