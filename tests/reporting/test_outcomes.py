@@ -104,6 +104,15 @@ def test_pairs(tokenizer):
     assert "farthest apart" in found.summary
 
 
+def test_a_cosine_that_is_rounded_up_is_drawn(tokenizer, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("dokkai.reporting.outcomes.draw_histogram", lambda groups, *_: drawn.append((groups, _[-1])))
+    task = create_task(SimilaritySettings(positive=4.0), tokenizer)
+    examples = [Row("x", "x", "5", "0", "line 1")]
+    describe(task, examples, [{"id": "0", "text": "x", "pair": "x", "similarity": 1.0000001}], "dev")
+    assert drawn == [({"alike": [1.0000001], "others": []}, (0.0, 1.0000001))]
+
+
 def test_choices(tokenizer):
     task = create_task(MultipleChoiceSettings(question="question"), tokenizer)
     examples = [ChoiceQuestion(None, "Why?", ("red", "green", "blue"), 1, "q", "line 1")]

@@ -132,8 +132,8 @@ def _of_pairs(task: Similarity, examples: Sequence[Any], predictions: Prediction
         name: [cosine for row, cosine in zip(examples, cosines, strict=True) if task.is_positive(row) == wanted]
         for name, wanted in (("alike", True), ("others", False))
     }
-    low = min([0.0, *cosines])
-    return [draw_histogram(groups, "How close, and how alike", "cosine", (low, 1.0))], mistakes
+    span = min([0.0, *cosines]), max([1.0, *cosines])  # rounded, that of a text with itself may be 1.0000001
+    return [draw_histogram(groups, "How close, and how alike", "cosine", span)], mistakes
 
 
 def _of_choices(examples: Sequence[ChoiceQuestion], predictions: Predictions) -> tuple[list[Part], list[Mistake]]:
