@@ -50,6 +50,13 @@ def test_parquet(tmp_path):
         read_rows(path, label="day")
     parquet.write_table(pyarrow.table({"text": ["a"], "label": [day]}), path)
     assert read_rows(path)[0].label == "2018-10-11"
+    parquet.write_table(pyarrow.table({"text": [b"a"], "label": [1]}), path)
+    with pytest.raises(UserError, match=r"a\.parquet row 1: column 'text' is binary; a text or a number is needed"):
+        read_rows(path)
+    marks = pyarrow.array([[("a", 1)]], pyarrow.map_(pyarrow.string(), pyarrow.int32()))
+    parquet.write_table(pyarrow.table({"text": ["a"], "label": [1], "marks": marks}), path)
+    with pytest.raises(UserError, match=r"a column is of a kind that is not read \(.+map.+\); leave it out"):
+        read_rows(path)
 
 
 def test_names_of_labels(tmp_path):

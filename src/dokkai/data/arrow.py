@@ -42,9 +42,12 @@ def read_parquet(path: str | Path) -> Iterator[dict[str, object]]:
     file = existing_file(Path(path))
     try:
         table = parquet.read_table(file)
+        features = Features.from_arrow_schema(table.schema)
     except (ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file, or a damaged one ({_line(error)}); write it again") from error
-    return _records(table, Features.from_arrow_schema(table.schema))
+    except ValueError as error:  # of ``datasets``, which knows no maps
+        raise UserError(f"{path}: a column is of a kind that is not read ({_line(error)}); leave it out") from error
+    return _records(table, features)
 
 
 def read_data_set(name: str | Path) -> Iterator[dict[str, object]]:

@@ -284,6 +284,8 @@ def text_of(values: dict[str, object], column: str, where: str) -> str:
             kind = "a list"
         case dict():
             kind = "an object"
+        case bytes():
+            kind = "binary"  # what some programs write to Parquet for a text
         case bool() | int() | float():
             return json.dumps(value)
         case _:
