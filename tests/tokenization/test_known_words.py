@@ -68,6 +68,21 @@ def test_the_engine_sees_a_word_once(monkeypatch):
     assert seen[5:] == ["cat"]
 
 
+def test_long_words_take_room(monkeypatch):
+    """One that is unknown has a single id, however long it is: of Thai, most parts between two spaces."""
+    seen: list[str] = []
+
+    def encode(words):
+        seen.extend(words)
+        return [[1] for _ in words]
+
+    known = KnownWords(encode, lowercase=False)
+    monkeypatch.setattr(known_words, "_MOST", 100)
+    for text in ("ก" * 200, "ก" * 200, "ข", "ข"):
+        known.ids([text])
+    assert seen == ["ก" * 200, "ก" * 200, "ข"]
+
+
 def test_no_texts():
     ids, lengths = TOKENIZERS["original, lowercase=True"].flat_ids([])
     assert ids.shape == lengths.shape == (0,) and ids.dtype == lengths.dtype == np.int64

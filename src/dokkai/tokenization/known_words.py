@@ -8,7 +8,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-_MOST = 1 << 20  # words and ids that are kept, 100 MB at the very most; then it starts afresh
+_MOST = 1 << 22  # words, their characters and ids that are kept, about 100 MB; then it starts afresh
 _ASCII_WORD = re.compile(r"[A-Za-z0-9]+|[!-/:-@\[-`{-~]")  # of printable ASCII: every punctuation mark is a word
 
 Encode = Callable[[list[str]], list[list[int]]]
@@ -34,7 +34,7 @@ class KnownWords:
             words += self._words(text)
             ends_in_words.append(len(words))
         with self._lock:
-            if len(self._numbers) + len(self._ids) > _MOST:
+            if self._size > _MOST:
                 self._forget()
             try:
                 numbers = np.fromiter(map(self._numbers.__getitem__, words), np.int64, len(words))
@@ -59,6 +59,7 @@ class KnownWords:
 
     def _forget(self) -> None:
         self._numbers = _Numbers()
+        self._size = 0
         self._ids, self._lengths, self._starts = (np.empty(0, np.int64) for _ in range(3))
 
     def _learn(self) -> None:
@@ -70,6 +71,7 @@ class KnownWords:
         self._starts = np.concatenate([self._starts, len(self._ids) + np.cumsum(lengths) - lengths])
         self._lengths = np.concatenate([self._lengths, lengths])
         self._ids = np.concatenate([self._ids, ids])
+        self._size += len(new) + len(ids) + sum(map(len, new))
 
 
 class _Numbers(dict[str, int]):
