@@ -101,6 +101,11 @@ def test_a_bare_vocabulary_shows_its_case(tmp_path, capsys, extra, lowercase):
     assert "nothing says do_lower_case" in capsys.readouterr().err
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_token(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join(VOCABULARY), encoding="utf-8-sig")
+    assert load_tokenizer(tmp_path).id(VOCABULARY[0]) == 0
+
+
 def test_added_tokens_beside_a_vocabulary(tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(VOCABULARY), encoding="utf-8")
     edit(tmp_path / "added_tokens.json", **{"c++": len(VOCABULARY)})
@@ -163,6 +168,15 @@ def test_another_kind_beside_a_vocabulary(saved):
     (saved / "tokenizer.json").unlink()
     edit(saved / "tokenizer_config.json", tokenizer_class="BertJapaneseTokenizer")
     with pytest.raises(UserError, match="it says it is BertJapaneseTokenizer; choose a BERT model"):
+        load_tokenizer(saved)
+    edit(saved / "tokenizer_config.json", tokenizer_class=["BertTokenizer"])
+    with pytest.raises(UserError, match=r"it says it is \['BertTokenizer'\]; choose a BERT model"):
+        load_tokenizer(saved)
+
+
+def test_a_tokenizer_without_its_vocabulary(saved):
+    edit(saved / "tokenizer.json", model={"type": "WordPiece"})
+    with pytest.raises(UserError, match=r"tokenizer\.json: no model\.vocab in it, the ids of the tokens"):
         load_tokenizer(saved)
 
 

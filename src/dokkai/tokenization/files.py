@@ -162,6 +162,8 @@ def _from_tokenizer_json(path: Path) -> _Found:
         part_kind = part.get("type", "nothing")
         if part_kind not in accepted:
             raise UserError(f"{path} is not a BERT WordPiece tokenizer: its {name} is {part_kind}, not {accepted[0]}")
+    if not isinstance(model.get("vocab"), dict):
+        raise UserError(f"{path}: no model.vocab in it, the ids of the tokens; the file is damaged, fetch it again")
     found = _Found(dict(model["vocab"]))
     found.settings = {ours: normalizer[theirs] for ours, (_, theirs) in _SETTINGS.items() if theirs in normalizer}
     found.settings["max_word_length"] = model.get("max_input_chars_per_word", 100)
@@ -170,13 +172,13 @@ def _from_tokenizer_json(path: Path) -> _Found:
 
 
 def _from_vocab_txt(directory: Path, config: Mapping[str, Any]) -> _Found:
-    kind = config.get("tokenizer_class") or "BertTokenizer"
+    kind = str(config.get("tokenizer_class") or "BertTokenizer")
     if kind not in _PLAIN_CLASSES:
         raise UserError(f"{directory} is not a BERT WordPiece tokenizer: it says it is {kind}; choose a BERT model")
     path = existing_file(directory / "vocab.txt")
     try:
         # Not splitlines(): characters like U+2028 are entries of published vocabularies.
-        lines = path.read_bytes().decode("utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
+        lines = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}; a vocabulary is one UTF-8 token a line") from error
     found = _Found({token: i for i, token in enumerate(lines)})  # twice in the file: the last counts, as of old
