@@ -1,5 +1,6 @@
-"""A preparation that was killed or stopped goes on where it was, and gives the same bytes."""
+"""A preparation that was killed, was stopped or failed goes on where it was, and gives the same bytes."""
 
+import errno
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ from dokkai.data import prepare as module
 from dokkai.data.prepare import prepare
 from dokkai.data.resuming import STATE_NAME
 from dokkai.data.sentences import Encoder
+from dokkai.errors import UserError
 from dokkai.tokenization import train_tokenizer
 
 WORDS = ["river", "stone", "light", "under", "green", "walks", "Seven", "and", "the", "slow"]
@@ -119,6 +121,28 @@ def test_ctrl_c_and_once_more(tmp_path, text, tokenizer, encoded, capsys):
     assert (out / STATE_NAME).exists() and list(out.glob("*.pending"))
     encoded.clear()
     prepare([text], tokenizer, out, **{**SETTINGS, "num_processes": 2})
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_full_disk_loses_no_finished_shard(tmp_path, text, tokenizer, encoded, monkeypatch, capsys):
+    prepare([text], tokenizer, tmp_path / "whole", **SETTINGS)
+    encoded.clear()
+    out, flush = tmp_path / "out", os.fsync
+
+    def full(handle):
+        if len(list(out.glob("train-*.shard"))) == 8:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flush(handle)
+
+    for _ in range(2):  # the second time it is still full
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(UserError, match=r"cannot write .+: No space left on device"):
+                prepare([text], tokenizer, out, **SETTINGS)
+        assert "out: the same command goes on with it" in capsys.readouterr().err
+    half = sum(encoded)
+    prepare([text], tokenizer, out, **SETTINGS)
+    assert sum(encoded) < half + 0.8 * NUM_DOCUMENTS
     assert contents(out) == contents(tmp_path / "whole")
 
 

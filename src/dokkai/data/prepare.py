@@ -91,9 +91,9 @@ def prepare(
     with ``if __name__ == "__main__"``.
 
     If ``out`` already holds the result of these sources and settings, it is left as it is. If it holds the beginning of
-    it, because a preparation from files was killed or stopped by Ctrl-C, the work goes on behind the last shard that
+    it, because a preparation from files was killed, was stopped or failed, the work goes on behind the last shard that
     was written down, and gives the same bytes. UserError if it holds anything else, and for unreadable text, wrong
-    settings and full disks; then nothing is left in ``out``.
+    settings and full disks; if no shard was written down by then, nothing is left in ``out``.
     """
     if num_processes is None:
         num_processes = os.cpu_count() or 1
@@ -277,7 +277,7 @@ def _encode_in_worker(documents: list[list[str]]) -> Encoded:
 def _unfinished(out: Path, made_from: dict[str, Any], changed: list[int] | None) -> Iterator[State | None]:
     """Own the directory ``out`` while it is filled, and yield what an earlier try has saved there for these sources.
 
-    Whatever goes wrong inside, nothing of ours is left in it; but Ctrl-C leaves what has been saved.
+    Whatever goes wrong inside, what has been saved stays; if nothing has, nothing of ours is left in it.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a directory to prepare into")
@@ -299,8 +299,8 @@ def _unfinished(out: Path, made_from: dict[str, Any], changed: list[int] | None)
         _clear(out, state.files() if state else set())
         try:
             yield state
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and (out / STATE_NAME).exists():
+        except BaseException:
+            if (out / STATE_NAME).exists():
                 say(f"{out}: the same command goes on with it")
                 raise
             _clear(out)
