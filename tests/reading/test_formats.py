@@ -160,6 +160,18 @@ def test_all_that_a_word_file_shows():
     ]
 
 
+def test_how_words_are_said_stands_above_them_in_word():
+    """Furigana come before their word in the file."""
+    document = docx.Document()
+    above = "<w:rt><w:r><w:t>とうだい</w:t></w:r></w:rt>"
+    runs = f"<w:ruby><w:rubyPr/>{above}<w:rubyBase><w:r><w:t>灯台</w:t></w:r></w:rubyBase></w:ruby>"
+    paragraph = f'<w:p xmlns:w="{docx.oxml.ns.nsmap["w"]}"><w:r>{runs}<w:t>は高い。</w:t></w:r></w:p>'
+    document.element.body.insert(0, etree.fromstring(paragraph))
+    out = io.BytesIO()
+    document.save(out)
+    assert text_of_word(out.getvalue(), "a.docx") == "灯台は高い。"
+
+
 def test_a_file_with_another_content(monkeypatch):
     """What the libraries raise of what they were not made for."""
     for content in (b"<a/>", b'<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"/>'):

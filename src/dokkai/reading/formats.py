@@ -191,7 +191,7 @@ def _runs_of_word(element: Any) -> Iterator[str]:
                 yield "-"
             case "txbxContent":
                 yield from (f" {line}" for line in _lines_of_word(part))
-            case "del" | "moveFrom" | "Fallback" | "pPr" | "rPr" | "instrText":
+            case "del" | "moveFrom" | "Fallback" | "pPr" | "rPr" | "instrText" | "rt":  # rt: how to say what is below
                 pass
             case _:
                 yield from _runs_of_word(part)
