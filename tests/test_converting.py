@@ -96,7 +96,7 @@ def test_labels(tmp_path):
     names = {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
     convert("classifier", tmp_path / "plain")
     assert transformers.BertConfig.from_pretrained(tmp_path / "plain").id2label == names
-    words = ["--base", PUBLISHED, "--out", tmp_path / "named", "--labels", "no,maybe,yes"]
+    words = ["--base", PUBLISHED, "--out", tmp_path / "named", "--labels", "no, maybe,yes"]
     works("convert", GOLDEN / "classifier", *words)
     pipeline = dokkai.load(tmp_path / "named")
     assert pipeline.task.labels == ("no", "maybe", "yes")

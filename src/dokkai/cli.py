@@ -320,7 +320,7 @@ def convert(
         format=format,
         dtype=dtype,
         base=base,
-        labels=tuple(labels.split(",")) if labels else (),
+        labels=tuple(label.strip() for label in labels.split(",")) if labels else (),
         lowercase=None if cased is None else not cased,
         gelu=gelu,
         behaviour=behaviour,
