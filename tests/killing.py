@@ -15,12 +15,12 @@ class Killed(BaseException):
     """What stands for a kill: nobody catches it."""
 
 
-def start(*arguments):
+def start(*arguments, **options):
     """A ``dokkai`` process with one thread, and its output in pipes."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     command = [sys.executable, "-m", "dokkai.cli", *map(str, arguments)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=environment
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=environment, **options
     )
 
 

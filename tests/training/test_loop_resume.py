@@ -119,6 +119,18 @@ def test_terminated_saves_first(unbroken, prepared, tmp_path):
     check_whole(out, unbroken)
 
 
+def test_terminated_with_its_workers(prepared, tmp_path):
+    """A service manager, or a cluster, ends the whole group of processes: what prepares batches waits for the run."""
+    out = tmp_path / "run"
+    process = start(*pretraining(prepared, out, "train.workers=1", "train.steps=1500"), start_new_session=True)
+    wait_for(process, lambda: num_lines(out) >= 3)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, err = finish(process, 130)
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("dokkai: stopped at step ")
+    assert len(checkpoints(out)) == 1
+
+
 def test_finished_run_does_nothing(unbroken, prepared):
     before = {path: path.stat().st_mtime_ns for path in unbroken.rglob("*")}
     out, err = finish(start(*pretraining(prepared, unbroken, "train.save_every=1")))

@@ -323,7 +323,7 @@ def _load(
             num_workers=workers,
             pin_memory=device.type == "cuda",
             multiprocessing_context="spawn",
-            worker_init_fn=_ignore_interrupts,
+            worker_init_fn=_ignore_signals,
         )
         yield from enumerate(loader, first)
         return
@@ -346,8 +346,9 @@ def _prepare(batches: Batches, place: tuple[int, float], device: torch.device) -
     return [{name: tensor.pin_memory() for name, tensor in batch.items()} for batch in found]
 
 
-def _ignore_interrupts(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops its workers
+def _ignore_signals(worker: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and service managers reach the whole group of processes,
+        signal.signal(number, signal.SIG_IGN)  # but the parent is to save first; then it stops its workers
 
 
 class _signals:  # noqa: N801 (used as a function)
