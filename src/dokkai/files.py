@@ -113,9 +113,13 @@ def checksum(path: Path) -> int:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a directory tree if it is there."""
+    """Delete a file or a directory tree if it is there. After a kill all of a tree is there, or what is unfinished."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+        if aside.exists():  # of an earlier process with this number
+            shutil.rmtree(aside)
+        path.rename(aside)
+        shutil.rmtree(aside)
     else:
         with suppress(NotADirectoryError):  # below a file there is nothing
             path.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """What a run leaves behind: its record, its lines, its curves, its events; and whom it refuses."""
 
+import contextlib
 import json
 import os
 
@@ -209,6 +210,47 @@ def test_what_a_kill_left_is_cleaned_up(stopped):
     with run:
         run.start_at(4)
         assert not left.exists()
+
+
+def test_what_a_kill_left_in_the_checkpoints_makes_room_first(stopped):
+    """On a disk that is nearly full the next checkpoint would never fit beside half of another."""
+    left = stopped / "checkpoints" / ".step-00000004.123456.tmp"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"half of it")
+    run = open_run(stopped)
+    with run:
+        run.take()
+        assert not left.exists()
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_killed_while_the_checkpoints_go(number, stopped, monkeypatch):
+    """All of them are there, or none: half a checkpoint would look like a damaged one."""
+    folder = stopped / "checkpoints" / "step-00000004"
+    folder.mkdir(parents=True)
+    for name in ("state.json", "model.safetensors", "optimizer.safetensors"):
+        (folder / name).write_bytes(b"x")
+    run = open_run(stopped)
+    with run:
+        run.start_at(4)
+        with monkeypatch.context() as patch:
+            unlink, calls = os.unlink, []
+
+            def killed(*arguments, **options):
+                calls.append(arguments)
+                if len(calls) > number:
+                    raise KeyboardInterrupt
+                unlink(*arguments, **options)
+
+            patch.setattr(os, "unlink", killed)
+            with contextlib.suppress(KeyboardInterrupt):
+                run.restart(step=4)
+        assert len(calls) >= min(number + 1, 3)
+    assert not folder.exists() or len(list(folder.iterdir())) == 3
+    again = open_run(stopped)
+    with again:
+        again.take()
+        assert not list(stopped.glob(".*"))
 
 
 def test_line_that_cannot_be_written(stopped):

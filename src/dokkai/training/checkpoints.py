@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from dokkai.errors import UserError
-from dokkai.files import checksum, existing_file, link, read_json, remove, remove_unfinished, replacing, write_json
+from dokkai.files import checksum, existing_file, link, read_json, remove, replacing, write_json
 from dokkai.model.checkpoint import WEIGHTS, load_tensors, save_tensors
 from dokkai.model.heads import Model
 from dokkai.model.names import from_foreign, to_foreign
@@ -61,7 +61,6 @@ def save_checkpoint(
             link(best, folder / BEST)
         checksums = {path.name: checksum(path) for path in sorted(folder.iterdir())}
         write_json(folder / _STATE, state | {"step": step, "checksums": checksums})
-    remove_unfinished(run / FOLDER)
     found = checkpoints(run)
     end = found.index(new) + 1
     for old in [*found[: max(0, end - keep)], *found[end:]]:

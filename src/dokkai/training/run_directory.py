@@ -99,7 +99,8 @@ class RunDirectory:
         if self._handle is not None:
             return
         self._handle = self._lock()
-        remove_unfinished(self.path)
+        for folder in (self.path, self.path / FOLDER):  # room for what is to be written
+            remove_unfinished(folder)
         if (self.path / _RUN).exists():
             for note in self._continue():  # again: another process may have begun or ended here meanwhile
                 say(f"note: {note}")
