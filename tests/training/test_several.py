@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from types import SimpleNamespace
 
 import pytest
 
@@ -68,6 +69,21 @@ def test_the_best_one_lies_at_out(three):
     assert names | {"seeds.json"} == {path.name for path in out.iterdir() if path.is_file()}
     line = json.loads(works("predict", out, stdin='{"text": "Glaciers carve valleys.", "id": "a"}\n'))
     assert line["id"] == "a" and line["label"]
+
+
+def test_its_folders_lie_there_too(tmp_path):
+    """Sentence vectors have one, which ``sentence-transformers`` needs; checkpoints stay with their run."""
+
+    def train(overrides, run):
+        for name in ("1_Pooling/config.json", "checkpoints/step-00000001/state.json", "run.json"):
+            (run / name).parent.mkdir(parents=True, exist_ok=True)
+            (run / name).write_text('{"metrics": {"spearman": 0.5}}', encoding="utf-8")
+        return SimpleNamespace(task=SimpleNamespace(primary_metric="spearman"))
+
+    run_several("seeds", [Point("seed-0", [])], tmp_path / "out", train)
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["1_Pooling", "run.json", "seed-0", "seeds.json"]
+    assert (tmp_path / "out" / "1_Pooling" / "config.json").is_file()
 
 
 def test_again_nothing_is_trained(three, home):

@@ -11,6 +11,7 @@ from dokkai.files import is_unfinished, link, read_json, remove_unfinished, writ
 from dokkai.pipeline import Pipeline
 from dokkai.progress import say
 from dokkai.settings import grid_overrides, load_settings
+from dokkai.training.checkpoints import FOLDER
 from dokkai.training.finetune import rate_for_width
 
 _MOST_COLUMNS = 5  # of metrics, in the table
@@ -161,7 +162,11 @@ def _summary(runs: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:
 
 
 def _place(best: Path, out: Path) -> None:
-    """The files of a run under ``out`` too, each whole; a kill in between is made good by the same command."""
-    for path in sorted(best.iterdir()):
-        if path.is_file() and not is_unfinished(path) and not path.name.startswith("events."):
-            link(path, out / path.name)  # whoever writes to a run replaces its files: the other name stays
+    """The files of a run but its checkpoints under ``out`` too, each whole; a kill in between is made good by the same
+    command.
+    """
+    for path in sorted(best.rglob("*")):
+        place = path.relative_to(best)
+        is_left = is_unfinished(path) or place.parts[0] == FOLDER or path.name.startswith("events.")
+        if path.is_file() and not is_left:
+            link(path, out / place)  # whoever writes to a run replaces its files: the other name stays
