@@ -317,6 +317,16 @@ def test_a_run_that_saves_meanwhile(saved, monkeypatch):
     assert len(calls) == 4
 
 
+def test_labels_of_a_run_that_saves_meanwhile(tmp_path, monkeypatch):
+    """Opened once more, an output layer for classes of other names is not taken over either."""
+    save_model(wide_model("BertForSequenceClassification"), tmp_path, labels=("a", "b", "c"))
+    stamps = iter([[(1, 1)], [(2, 2)], [(2, 2)], [(2, 2)]])
+    monkeypatch.setattr(WeightFiles, "stamp", lambda files: next(stamps))
+    _, report = load_model(tmp_path, ("classification",), 3, labels=("x", "y", "z"))
+    assert report.new == [f"heads.classification.classifier.{end}" for end in ("weight", "bias")]
+    assert next(stamps, None) is None
+
+
 def test_only_what_is_stacked_is_copied(saved):
     """One map of the file stays, and all tensors that are the file's lie in it."""
     model, _ = load_model(saved)

@@ -141,7 +141,7 @@ def load_model(
     except UserError as error:
         raise UserError(f"{files.path}: {error}") from None
     if files.stamp() != stamp:  # a run has saved itself meanwhile: these weights may be of two steps
-        return load_model(directory, heads, num_labels, seed, **changes)
+        return load_model(directory, heads, num_labels, seed, labels, **changes)
     for name in matched.missing:
         module, _, attribute = name.rpartition(".")
         setattr(model.get_submodule(module), attribute, nn.Parameter(torch.zeros(own[name].shape)))
