@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import pickle
 import resource
 import shutil
 import threading
@@ -137,6 +138,15 @@ def test_what_a_killed_process_left_is_removed(pipeline, inputs, tmp_path):
     assert sorted(files(tmp_path)) == ["layer-01.npy", "layer-02.npy"]
 
 
+def test_other_processes_map_the_files(pipeline, inputs, tmp_path):
+    """To those that prepare batches no states are sent: there may be more of them than fit into memory twice."""
+    states = cache_states(pipeline, inputs, [1, 2], tmp_path)
+    sent = pickle.dumps(states)
+    assert len(sent) < 1000 < sum(map(len, inputs)) * 2 * 64
+    again = pickle.loads(sent)
+    np.testing.assert_array_equal(again.all(), states.all())
+
+
 def test_one_process_computes_and_the_others_wait(pipeline, inputs, tmp_path, monkeypatch):
     """While another process is at the folder nothing is computed; what it has made by then is taken."""
     wanted = cache_states(pipeline, inputs, [2], tmp_path / "other")
@@ -173,6 +183,9 @@ def test_mistakes(pipeline, inputs, tmp_path):
     cache_states(pipeline, inputs, [2], tmp_path, dtype="float32")
     (file,) = tmp_path.rglob("*.npy")
     file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"damaged \(.*\); delete this folder and start again"):
+        cache_states(pipeline, inputs, [2], tmp_path, dtype="float32")
+    file.write_bytes(b"")
     with pytest.raises(UserError, match=r"damaged \(.*\); delete this folder and start again"):
         cache_states(pipeline, inputs, [2], tmp_path, dtype="float32")
     (tmp_path / "file").touch()

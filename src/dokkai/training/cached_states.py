@@ -40,15 +40,19 @@ class CachedStates:
     """Some layers of many inputs, mapped into memory: what is read comes from the disk when it is needed."""
 
     def __init__(self, files: Sequence[Path], lengths: Sequence[int], hidden_size: int) -> None:
+        self._made_of = (files, lengths, hidden_size)
         self._ends = np.cumsum(lengths)
         self._starts = self._ends - np.array(lengths)
         try:
             self._layers = [np.load(path, mmap_mode="r") for path in files]
-        except ValueError as error:
+        except (ValueError, EOFError) as error:
             raise UserError(f"{files[0].parent}: damaged ({error}); delete this folder and start again") from error
         for path, layer in zip(files, self._layers, strict=True):
             if layer.shape != (int(self._ends[-1]), hidden_size):
                 raise UserError(f"{path}: not of these inputs; delete this file and start again")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._made_of  # a process that prepares batches maps the files too
 
     def __getitem__(self, number: int) -> np.ndarray:
         """The states of one input, ``(L, N, D)``."""
