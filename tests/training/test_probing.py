@@ -147,6 +147,16 @@ def test_the_examples_are_looked_at_first(home, tmp_path):
         assert place < next(number for number, line in enumerate(lines) if "inputs go to" in line)
 
 
+def test_one_label_to_train_on(home, tmp_path):
+    train, out = tmp_path / "train.csv", tmp_path / "run"
+    train.write_text("text,label\n" + "a bee,animal\n" * 4, encoding="utf-8")
+    words = ["probe", "my-classes", "--from", home / "encoder", "--train", train, "--dev", train, "--out", out]
+    done = dokkai(*words, 'task.labels=["animal", "plant"]', "task.max_length=16")
+    message = f"dokkai: {train}: only one label ('animal') in it; a classification needs two"
+    assert (done.code, done.err.splitlines()[-1]) == (2, message)
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("kind", ["classes", "tags"])
 def test_its_directory_is_no_model(kind, home, sentences, tmp_path):
     out = tmp_path / "run"

@@ -91,6 +91,8 @@ def probe(
     for line in remarks_on(task, examples, dev):
         say_once(line)
     sets = [task.encode(examples, training=True), task.encode(dev, training=False)]
+    if not is_tagging and len(found := {example.label for example in examples}) < 2:  # the settings may name more
+        raise UserError(f"{train_path}: only one label ('{found.pop()}') in it; a classification needs two")
     folder = Path(cache) if cache else out.absolute().parent / "features"
     pooling, dtype = ("none", settings.probe.dtype) if is_tagging else (settings.probe.pooling, "float32")
     states = [cache_states(pipeline, features, choice.layers, folder, pooling, dtype) for features in sets]
