@@ -107,3 +107,19 @@ def test_files(tmp_path):
     (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(several), encoding="utf-8")
     assert read_sentence_files(tmp_path) is None
     assert read_sentence_files(tmp_path / "1_Pooling") is None
+
+
+@pytest.mark.parametrize("name", ["models.Dense", "base.modules.dense.Dense"])
+def test_another_layer_behind_the_pooling(tmp_path, name, capsys):
+    """As in LaBSE: without it the vectors are others. What only makes them as long as each other does no harm."""
+    write_sentence_files(tmp_path, "cls", 99, 32)
+    modules = json.loads((tmp_path / "modules.json").read_text(encoding="utf-8"))
+    normalize = {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}
+    (tmp_path / "modules.json").write_text(json.dumps([*modules, normalize]), encoding="utf-8")
+    assert read_sentence_files(tmp_path) == ("cls", 99)
+    dense = {"idx": 2, "name": "2", "path": "2_Dense", "type": f"sentence_transformers.{name}"}
+    for others in ([*modules, dense], [*modules, dense, normalize], {"0": "Transformer"}):
+        (tmp_path / "modules.json").write_text(json.dumps(others), encoding="utf-8")
+        assert read_sentence_files(tmp_path) is None
+    line = f"{tmp_path}/modules.json: Dense is not supported; the vectors are those of the encoder alone"
+    assert capsys.readouterr().err.splitlines() == [line] * 2

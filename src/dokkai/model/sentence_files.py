@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from dokkai.files import read_json, write_json
+from dokkai.progress import say
 
 _MODULES = "modules.json"
 _POOLING = "1_Pooling/config.json"
 _LENGTH = "sentence_bert_config.json"
+_KNOWN = {"Transformer", "Pooling", "Normalize"}
 _MODES = {  # ours, and the switches of theirs, which every version reads
     "mean": "pooling_mode_mean_tokens",
     "cls": "pooling_mode_cls_token",
@@ -28,8 +30,16 @@ def write_sentence_files(directory: Path, pooling: str, max_length: int, hidden_
 
 
 def read_sentence_files(directory: Path) -> tuple[str, int | None] | None:
-    """Pooling and longest text of a directory of theirs; None if it is none, or pools as we do not."""
+    """Pooling and longest text of a directory of theirs; None if it is none, or pools as we do not, or if more than
+    their lengths is changed behind the pooling (LaBSE has one more layer), which is said.
+    """
     if not all((directory / name).is_file() for name in (_MODULES, _POOLING)):
+        return None
+    modules = read_json(directory / _MODULES, "list of the modules of a model")
+    if not isinstance(modules, list) or not all(isinstance(part, dict) for part in modules):
+        return None
+    if others := sorted({str(part.get("type")).rpartition(".")[2] for part in modules} - _KNOWN):
+        say(f"{directory / _MODULES}: {', '.join(others)} is not supported; the vectors are those of the encoder alone")
         return None
     values = read_json(directory / _POOLING, "pooling of a model")
     if not isinstance(values, dict):
