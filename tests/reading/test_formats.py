@@ -160,6 +160,13 @@ def test_all_that_a_word_file_shows():
     ]
 
 
+@pytest.mark.parametrize(
+    "ruby", ["灯台<rt>とうだい</rt>", "灯台<rp>(</rp><rt>とうだい</rt><rp>)</rp>", "<rb>灯台</rb><rt>とうだい"]
+)
+def test_how_words_are_said_stands_above_them_in_html(ruby):
+    assert text_of_html(f"<p>この<ruby>{ruby}</ruby>は高い。</p>".encode())[0] == "この灯台は高い。"
+
+
 def test_how_words_are_said_stands_above_them_in_word():
     """Furigana come before their word in the file."""
     document = docx.Document()

@@ -18,8 +18,8 @@ _PARAGRAPHS = frozenset(
 )
 _LINES = frozenset(["br", "dd", "dt", "li", "option", "tr"])
 _CELLS = frozenset(["td", "th"])
-_UNSEEN = frozenset(
-    """audio canvas datalist iframe math noscript object script style svg template video""".split()  # noqa: SIM905
+_UNSEEN = frozenset(  # or of no use in a sentence: rt and rp say above a word how it sounds
+    """audio canvas datalist iframe math noscript object rp rt script style svg template video""".split()  # noqa: SIM905
 )
 _HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
 _CHARSET = re.compile(rb"<meta\b[^>]*\bcharset\s*=\s*[\"']?\s*([\w-]+)", re.IGNORECASE)
@@ -91,7 +91,7 @@ def _decoded(data: bytes) -> str:
 
 
 def _is_unseen(element: Any) -> bool:
-    """Whether a browser shows neither it nor what is in it."""
+    """Whether neither it nor what is in it belongs to the text."""
     return (
         element.tag in _UNSEEN
         or (element.tag == "dialog" and "open" not in element.attrib)
