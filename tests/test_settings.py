@@ -167,6 +167,14 @@ def test_a_grid_of_ones_own(tmp_path: Path) -> None:
     assert list(grid_overrides(load_settings("squad"))) == [[]]
 
 
+def test_a_grid_of_any_words() -> None:
+    """Each value comes back as it was: quotes, backslashes and line ends too."""
+    words = ["\\", '"', "\t", "a\nb", "ä", "unset"]
+    recipe = {"task": {"kind": "multi-label"}, "grid": {"task": {"label_separator": words}}}
+    points = [load_settings(recipe, overrides).task for overrides in grid_overrides(load_settings(recipe))]
+    assert [point.model_dump()["label_separator"] for point in points] == words
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -1,6 +1,7 @@
 """A recipe (TOML) with ``section.key=value`` on top, checked; and what can be set, for people to read."""
 
 import copy
+import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -193,4 +194,4 @@ def _toml(value: Any) -> str:
         return "unset"
     if isinstance(value, bool):
         return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
