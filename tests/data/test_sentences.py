@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sentencex.sentencex import segment
 
 from dokkai.data import sentences
-from dokkai.data.sentences import Encoder, split_sentences
+from dokkai.data.sentences import Encoder, sentence_around, split_sentences
 
 
 class Letters:
@@ -45,6 +45,16 @@ def test_a_long_line_is_shown_to_the_library_in_parts(language, unit, monkeypatc
     assert max(shown) <= sentences._WINDOW
     endless = "word " * 10_000 + "ends."
     assert split_sentences(f"First. {endless} Next.") == ["First.", endless, "Next."]
+
+
+@pytest.mark.parametrize("end", ["と書いた人がいる」", "と書いた人がいる（昔のことである）", "と書いた人がいる。"])
+def test_a_japanese_line_that_ends_with_a_bracket_was_not_wrapped(end):
+    """Speech needs no full stop."""
+    first = "「" + "灯台は岬の上に立つ" * 6 + end
+    text = f"{first}\nこれは次の段落である。"
+    assert text[slice(*sentence_around(text, (5, 7)))] == first
+    wrapped = f"{first[:-12]}\n{first[-12:]}"
+    assert text.replace(first, wrapped)[slice(*sentence_around(wrapped, (5, 7)))] == wrapped
 
 
 def test_the_language_matters_and_an_unknown_one_is_english():

@@ -7,7 +7,7 @@ import docx
 import pytest
 from lxml import etree
 from office_files import locked, pdf, scanned, word
-from pypdf import PdfReader
+from pypdf import PageObject, PdfReader
 from pypdf.errors import DependencyError
 
 from dokkai.errors import UserError
@@ -218,6 +218,19 @@ def test_pdf():
     ]
     assert "it stood for nearly fifty years." in text
     assert list(pages) == [(0, 1), (text.index("fifty"), 2)]
+
+
+def test_lines_of_japanese_break_inside_words_in_pdf(monkeypatch):
+    lines = [
+        "灯台は岬の上に立ち、その光は沖を通る船から見",
+        "えた。今の塔は千九百二十年に建てられた、高さが",
+        "Fresnelの作ったレンズより大きいものである。",
+    ]
+    monkeypatch.setattr(PageObject, "extract_text", lambda page: "\n".join(lines))
+    joined = f"{lines[0]}{lines[1]} {lines[2]}"
+    assert text_of_pdf(pdf(["x"]), "a.pdf")[0].strip() == joined
+    lines[:] = ["등대는 곶 위에 서 있고 그 빛은 먼바다를 지나는", "배에서 보였다. 지금의 탑은 새로 지은 것이다."]
+    assert text_of_pdf(pdf(["x"]), "a.pdf")[0].strip() == " ".join(lines)
 
 
 def test_a_pdf_that_every_reader_opens():

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,12 @@ def test_a_long_paragraph_is_cut_behind_sentences():
 def test_japanese_passages_are_shorter():
     found = passages("灯台は岬の上に立つ。" * 200)
     assert all(part.endswith("。") and len(part) <= 600 for part in found) and len(found) == 5
+
+
+@pytest.mark.parametrize("speech", ["「灯台は岬の上に立つ。」", "“灯台在海角上。”", "（灯台は岬の上に立つ。）"])
+def test_brackets_stay_with_what_they_close(speech):
+    found = passages(speech * 200)
+    assert len(found) > 3 and all(part.startswith(speech) and part.endswith(speech) for part in found)
 
 
 def test_a_text_without_any_place_to_cut():

@@ -17,7 +17,7 @@ _LONGEST_TEXT = 100_000  # characters that the tokenizer gets as one string
 _WINDOW = 1 << 14  # characters of a line that the splitter is shown at once
 _OTHER_SPACE = re.compile(r"[^\S\x00-\x7f]|[\ud800-\udfff]")  # and halves of surrogate pairs, which Rust does not know
 
-_WHOLE = re.compile(r"[.!?…。！？][\"'”’)\]]*\s*$")
+_WHOLE = re.compile(r"([.!?…。！？][\"'”’)\]]*|[」』）])\s*$")  # no full stop is needed before the last three
 _ITEM = re.compile(r"\s*([-*+•#|>]|\d+[.)]\s)")  # of a list, a heading, a table: they begin anew
 _WRAPPED = 50  # characters: shorter lines end where they end
 _MOST_WRAPPED = 30  # lines of one sentence

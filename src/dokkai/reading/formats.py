@@ -3,6 +3,7 @@
 import codecs
 import io
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from statistics import quantiles
 from typing import Any
@@ -37,7 +38,7 @@ _WIDER = {  # what browsers read in the place of what a page says: it holds all 
     "big5": "big5hkscs",
 }
 _BREAKS = ("", " ", "\n", "\n\n")  # from the weakest; the strongest between two words stays
-_ENDS = tuple(".!?:;。！？…\"'”’)")
+_ENDS = tuple(".!?:;。！？…\"'”’)」』）")
 
 
 def text_of_html(data: bytes) -> tuple[str, Marks]:
@@ -262,7 +263,12 @@ def _unwrap(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
         elif (len(line) < 0.85 * width and line.endswith(_ENDS)) or len(line) < 0.6 * width:
             yield line, "\n"
         else:
-            yield line, " "
+            yield line, "" if following and _is_unspaced(line[-1]) and _is_unspaced(following[0]) else " "
+
+
+def _is_unspaced(character: str) -> bool:
+    """Whether it is of Chinese or Japanese text, whose lines break inside words."""
+    return unicodedata.east_asian_width(character) in "WF" and "HANGUL" not in unicodedata.name(character, "")
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -8,7 +8,7 @@ from dokkai.reading.ranking import share_without_spaces
 Span = tuple[int, int]
 
 _BLANK = re.compile(r"\n[^\S\n]*\n\s*")
-_STOP = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？]\s*|\n\s*")
+_STOP = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？][”’)\]」』）]*\s*|\n\s*")
 _SIZE = 1000  # characters; the contexts of SQuAD have 735 in the mean
 _DENSE = 2.5  # a language without spaces says as much in so many times fewer
 _LONGEST = 1.5  # of a paragraph that stays whole, in passages
