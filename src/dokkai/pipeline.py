@@ -141,7 +141,7 @@ class Pipeline:
         if not isinstance(self.task, QuestionAnswering):
             raise UserError("this model was not fine-tuned to answer questions; use `dokkai finetune squad ...` first")
         tokens, most = self.tokenizer.tokens(question), self.task.settings.max_question_length
-        if tokens.share_foreign(self.tokenizer.unk_id) > 0.5:
+        if tokens.share_foreign(question, self.tokenizer.unk_id) > 0.5:
             say("most words of the question are foreign to this model; it was trained on another language")
         length = len(tokens)
         if length > most:

@@ -169,11 +169,22 @@ def test_a_vocabulary_without_a_special_token():
     ],
 )
 def test_words_that_are_foreign(text, share, tokenizer):
-    assert tokenizer.tokens(text).share_foreign(tokenizer.unk_id) == pytest.approx(share)
+    assert tokenizer.tokens(text).share_foreign(text, tokenizer.unk_id) == pytest.approx(share)
 
 
 def test_a_word_that_is_spelled_is_foreign(tokenizer):
     """One piece for each of three letters or more; not "ab" in two pieces, nor three pieces for six letters."""
     spelled = Tokens([9, 9, 9, 9, 9, 8], [(0, 1), (1, 2), (2, 3), (4, 5), (5, 6), (7, 10)], [0, 0, 0, 1, 1, 2])
-    assert spelled.share_foreign(1) == pytest.approx(1 / 3)
-    assert Tokens([9, 9, 9], [(0, 2), (2, 4), (4, 6)], [0, 0, 0]).share_foreign(1) == 0
+    assert spelled.share_foreign("abc ab abc", 1) == pytest.approx(1 / 3)
+    assert Tokens([9, 9, 9], [(0, 2), (2, 4), (4, 6)], [0, 0, 0]).share_foreign("abcdef", 1) == 0
+
+
+def test_one_rare_character_makes_no_question_foreign():
+    """Where each character is a word (Chinese, Japanese) and quotation marks are none."""
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"\u5bcc\u58eb\u5c71\u306e\u9ad8\u306f"]
+    tokenizer = build(vocabulary=vocabulary)
+    for text, share in (
+        ("\u5bcc\u58eb\u5c71\u306e\u6a19\u9ad8\u306f\uff1f", 1 / 5),
+        ("\u201c\u5bcc\u58eb\u5c71\u201d", 0.0),
+    ):
+        assert tokenizer.tokens(text).share_foreign(text, tokenizer.unk_id) == pytest.approx(share)

@@ -1,5 +1,6 @@
 """The seam of the tokenizer: a backend finds words in a text and gives the ids of one word; all else stands on that."""
 
+import unicodedata
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
@@ -30,21 +31,24 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def share_foreign(self, unk_id: int) -> float:
+    def share_foreign(self, text: str, unk_id: int) -> float:
         """The share of words that the vocabulary lacks, or has only letter by letter: of another language, most likely.
 
-        ``unk_id`` is that of [UNK]. Single letters and punctuation that it has do not count.
+        ``text`` is what was tokenized, ``unk_id`` the id of [UNK]. Punctuation does not count, nor do single letters
+        that it has; but Chinese characters do, each of which is a word.
         """
         words: dict[int, list[int]] = defaultdict(list)
-        for place, word in enumerate(self.word_ids):
-            words[word].append(place)
+        for place, number in enumerate(self.word_ids):
+            words[number].append(place)
         foreign = known = 0
         for places in words.values():
-            letters = self.offsets[places[-1]][1] - self.offsets[places[0]][0]
+            word = text[self.offsets[places[0]][0] : self.offsets[places[-1]][1]]
+            if not any(map(str.isalnum, word)):
+                continue
             is_unknown = any(self.ids[place] == unk_id for place in places)
-            if is_unknown or len(places) >= max(letters, _SPELLED):
+            if is_unknown or len(places) >= max(len(word), _SPELLED):
                 foreign += 1
-            elif letters > 1:
+            elif len(word) > 1 or unicodedata.name(word, "").startswith("CJK"):
                 known += 1
         return foreign / (foreign + known) if foreign else 0.0
 
