@@ -84,6 +84,15 @@ def test_rare_characters_are_left_out_and_counted(capsys):
     assert "q" not in tokens(tokenizer) and tokenizer.tokens("q").ids == [tokenizer.unk_id]
 
 
+def test_the_alphabet_covers_a_text_of_many_characters(capsys):
+    """Chinese characters are thousands; a small vocabulary keeps room for words."""
+    texts = ["".join(map(chr, range(0x4E00, 0x4E00 + 1500)))] * 9
+    assert train_tokenizer(texts, 8000).tokens(texts[0]).ids.count(1) == 0
+    assert "too rare" not in capsys.readouterr().err
+    assert train_tokenizer(texts, 5000).tokens(texts[0]).ids.count(1) == 1500 - 5056 // 4
+    assert train_tokenizer(texts, 2000).tokens(texts[0]).ids.count(1) == 1500 - 1000
+
+
 def test_half_a_surrogate_pair_does_no_harm():
     assert train_tokenizer(["ab \ud800 ab"] * 3, 64).tokens("ab").ids
 

@@ -23,6 +23,8 @@ from dokkai.tokenization.wordpiece import (
 
 _MULTIPLE = 64  # an embedding table of this many rows is fast on every device
 _BATCH = 1 << 20  # characters handed on at a time
+_ALPHABET = 1000  # characters, if they cover the text
+_COVERED = 0.9995  # of a text, where more are needed: what SentencePiece advises for Japanese and Chinese
 
 
 def train_tokenizer(
@@ -31,7 +33,7 @@ def train_tokenizer(
     lowercase: bool = True,
     min_frequency: int = 2,
     special_tokens: Sequence[str] = (),
-    limit_alphabet: int = 1000,
+    limit_alphabet: int | None = None,
     behaviour: str = HUGGINGFACE,
     num_characters: int | None = None,
 ) -> Tokenizer:
@@ -39,7 +41,8 @@ def train_tokenizer(
 
     Pieces are joined by falling frequency (byte-pair encoding with ``##``: Google's own trainer was never published).
     The ids 0 to 4 are [PAD] [UNK] [CLS] [SEP] [MASK], then come ``special_tokens``, the ``limit_alphabet`` most
-    frequent characters, the same as ``##`` pieces where a word can go on with them, and the pieces learned; a pair
+    frequent characters (None: 1,000, or as many as make up 99.95 % of the text, as in Japanese and Chinese, up to a
+    quarter of ``size``), the same as ``##`` pieces where a word can go on with them, and the pieces learned; a pair
     seen less than ``min_frequency`` times is not joined. Too little text fills the last places up to a multiple of 64
     with [unused0], [unused1], ... The texts are read twice: a generator is copied to a temporary file meanwhile.
     ``num_characters``: about how many there are, for the time left that is shown.
@@ -54,7 +57,8 @@ def train_tokenizer(
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as copy:
         again = copy if iter(texts) is texts else None
         counts, total = _count_characters(texts, wordpiece, again, num_characters)
-        fixed = [*special.all(), *_alphabet(counts, wordpiece, limit_alphabet)]
+        limit = _usual_limit(counts, rounded) if limit_alphabet is None else limit_alphabet
+        fixed = [*special.all(), *_alphabet(counts, wordpiece, limit)]
         if len(fixed) > rounded:
             raise UserError(
                 f"a vocabulary of {rounded} is too small: special tokens and the characters of the text alone are "
@@ -148,6 +152,11 @@ def _copy(text: str, copy: IO[str]) -> None:
 def _rewound(copy: IO[str]) -> IO[str]:
     copy.seek(0)
     return copy
+
+
+def _usual_limit(counts: Counter[str], size: int) -> int:
+    covered = np.cumsum(sorted(counts.values(), reverse=True)) / counts.total()
+    return max(_ALPHABET, min(int(np.searchsorted(covered, _COVERED)) + 1, size // 4))
 
 
 def _alphabet(counts: Counter[str], wordpiece: WordPieceSettings, limit: int) -> list[str]:
