@@ -120,6 +120,18 @@ GUESSES = {
         {"kind": "classification", "text": "text_a", "pair": "text_b", "label": "label"},
         "",
     ),
+    "a pair by numbers of full width": (
+        "a.csv",
+        table("文１,文２,類似度", "犬が走る,猫が寝る,yes", "鳥が飛ぶ,魚が泳ぐ,no"),
+        {"kind": "classification", "text": "文１", "pair": "文２", "label": "類似度"},
+        "",
+    ),
+    "no pair, as only their numbers are alike": (
+        "a.csv",
+        table("感想1,店名2,評価", "とても良い店だった,梅,yes", "もう行かないと思う,桜,no"),
+        {"kind": "classification", "text": "感想1", "label": "評価"},
+        "",
+    ),
     "a pair by its names": (
         "a.jsonl",
         [{"premise": "a", "hypothesis": "b", "label": 0, "text": "c"}, {"premise": "c", "hypothesis": "d", "label": 2}],

@@ -1,6 +1,7 @@
 """The names that people give to columns, and which of them belong together."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 
@@ -86,7 +87,7 @@ def _twins(texts: Sequence[str]) -> tuple[str, str] | None:
     """Those with the shortest names: beside sentence1 and sentence2 there may be sentence1_parse and its like."""
     found = []
     for first, second in combinations([name for name in texts if not plain(name).strip("12ab").endswith("id")], 2):
-        one, other = plain(first), plain(second)
+        one, other = _letters(first), _letters(second)
         differing = [(x, y) for x, y in zip(one, other, strict=False) if x != y]
         if len(one) == len(other) and differing in ([("1", "2")], [("a", "b")]):
             found.append((first, second))
@@ -100,7 +101,12 @@ def _last_word(name: str) -> str:
 
 
 def plain(name: str) -> str:
-    return re.sub("[^a-z0-9]", "", name.lower())
+    return re.sub("[^a-z0-9]", "", _letters(name))
+
+
+def _letters(name: str) -> str:
+    """Letters and digits of all scripts, those of full width as the usual ones."""
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFKC", name).lower())
 
 
 def find_named(columns: Columns, names: Iterable[str], without: Iterable[str] = (), whole: bool = False) -> str | None:
