@@ -128,7 +128,7 @@ GUESSES = {
     ),
     "no pair, as only their numbers are alike": (
         "a.csv",
-        table("感想1,店名2,評価", "とても良い店だった,梅,yes", "もう行かないと思う,桜,no"),
+        table("感想1,店名2,評価", "とても良い店だった,梅,yes", "もう行かないと思う,桜,no", "また行く,松,yes"),
         {"kind": "classification", "text": "感想1", "label": "評価"},
         "",
     ),
