@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +24,7 @@ class Done(NamedTuple):
 
 
 def dokkai(*words, stdin=""):
-    """Run the command line in this process, with streams, arguments and signal handlers of its own."""
-    sigpipe = signal.getsignal(signal.SIGPIPE)
+    """Run the command line in this process, with streams and arguments of its own."""
     with pytest.MonkeyPatch.context() as patch:
         out, err = io.StringIO(), io.StringIO()
         patch.setattr(sys, "argv", ["dokkai", *map(str, words)])
@@ -38,8 +36,6 @@ def dokkai(*words, stdin=""):
             cli.main()
         except SystemExit as end:
             return Done(end.code, out.getvalue(), err.getvalue())
-        finally:
-            signal.signal(signal.SIGPIPE, sigpipe)
     raise AssertionError("main() came back without a code")
 
 

@@ -292,6 +292,10 @@ def test_a_full_disk_behind_standard_output(home):
     assert asked_in_shell(home, "Who?", "> /dev/full") == (2, "dokkai: No space left on device\n")
 
 
+def test_a_pipe_that_nobody_reads(home):
+    assert asked_in_shell(home, "Who?", "| true") == (0, "")
+
+
 def test_closed_streams(home):
     assert asked_in_shell(home, "Who?", ">&-") == asked_in_shell(home, "--chat", "<&-") == (0, "")
     assert asked_in_shell(home, "Who? -", "<&-") == (2, "dokkai: standard input: there is no text in it\n")

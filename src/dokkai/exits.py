@@ -3,7 +3,6 @@
 import gc
 import io
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +11,18 @@ from typing import Any
 import typer
 
 from dokkai.errors import Interrupted, UserError, did_you_mean
+from dokkai.progress import say
 
 # The base of typer's errors about arguments has no public name.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def run_app(app: typer.Typer) -> None:
-    """Run the verb in ``sys.argv`` and exit: 0, 2 after a mistake that the user can fix, 130 if the run was stopped."""
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `dokkai ... | head` ends quietly
+    """Run the verb in ``sys.argv`` and exit: 0, 2 after a mistake that the user can fix, 130 if the run was stopped.
+
+    Where nobody reads standard output any more (`dokkai ... | head`) it ends quietly, with 1. It is not left to SIGPIPE
+    to kill it: that would end a training, too, whose log nobody reads.
+    """
     _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # JSON lines are UTF-8 everywhere; half a surrogate pair is escaped
@@ -34,6 +36,8 @@ def run_app(app: typer.Typer) -> None:
         code = _fail(_usage(app, error))
     except (typer.Abort, KeyboardInterrupt):
         code = _fail("stopped", 130)
+    except BrokenPipeError:
+        code = 1  # as where click meets it
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         code = _fail(f"{place}{error.strerror or error}")
@@ -69,7 +73,7 @@ def quick_imports() -> Iterator[None]:
 
 
 def _fail(message: str, code: int = 2) -> int:
-    print(f"dokkai: {' '.join(message.split())}", file=sys.stderr)
+    say(f"dokkai: {' '.join(message.split())}")
     return code
 
 

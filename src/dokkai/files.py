@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dokkai.errors import UserError
+from dokkai.progress import say_once
 
 _BLOCK = 1 << 24  # bytes read at once for a checksum
 
@@ -135,6 +136,22 @@ def remove_unfinished(folder: Path) -> None:
 def is_unfinished(path: Path) -> bool:
     """Whether this is a temporary path of ``replacing``."""
     return re.fullmatch(r"\..+\.\d+\.(tmp|old)", path.name) is not None
+
+
+def lock(handle: int, path: Path, wait: bool = False) -> None:
+    """Keep other processes out of ``path``, open as ``handle``; the system frees it when this process ends.
+
+    BlockingIOError if another one is in it, unless this one is to wait. A file system without locks (some network file
+    systems of clusters) is said, and trusted.
+    """
+    import fcntl  # here, because Windows has none, and most verbs lock nothing
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
+            raise
+        say_once(f"note: {path} is on a file system without locks; see to it that no other process writes there")
 
 
 def _sync(path: Path) -> None:

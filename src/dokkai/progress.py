@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +13,7 @@ _LOG_EVERY = 30.0  # seconds between lines where standard error is no terminal
 
 def say(message: str) -> None:
     """One line for the person at the terminal, on standard error (standard output holds results only)."""
-    print(message, file=sys.stderr, flush=True)
+    _write(f"{message}\n")
 
 
 def say_once(message: str) -> None:
@@ -51,7 +52,7 @@ class Progress:
     def clear(self) -> None:
         """Wipe the live line, so that something else can be printed."""
         if self._shown and self._is_terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            _write("\r\033[K")
 
     def __enter__(self) -> Self:
         return self
@@ -85,9 +86,15 @@ class Progress:
     def _show(self, line: str) -> None:
         self._shown = True
         if self._is_terminal:
-            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+            _write(f"\r\033[K{line}")
         else:
             say(line)
+
+
+def _write(text: str) -> None:
+    """Where nobody can read it any more (a terminal that was closed, a full disk), the work goes on all the same."""
+    with suppress(OSError):
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 def clock(seconds: float) -> str:

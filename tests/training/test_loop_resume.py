@@ -100,12 +100,13 @@ def test_killed_far_from_a_checkpoint(prepared, tmp_path):
     check_whole(out, whole)
 
 
-def test_terminated_saves_first(unbroken, prepared, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_terminated_saves_first(unbroken, prepared, tmp_path, number):
     out = tmp_path / "run"
     command = pretraining(prepared, out, "train.save_every=1")
     process = start(*command)
     wait_for(process, lambda: num_lines(out) >= 5)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     result, err = finish(process, 130)
     step = logged(out)[0][-1]
     last = [line for line in err.splitlines() if line.startswith("dokkai: ")]
@@ -116,6 +117,27 @@ def test_terminated_saves_first(unbroken, prepared, tmp_path):
     assert checkpoints(out)[-1].name == f"step-{step:08d}"
     _, err = finish(start(*command))
     assert f"going on from step {step} of {STEPS}" in err
+    check_whole(out, unbroken)
+
+
+def test_nobody_reads_what_is_said(unbroken, prepared, tmp_path):
+    """As in ``2>&1 | tee log`` in a terminal that was closed."""
+    out = tmp_path / "run"
+    process = start(*pretraining(prepared, out, "train.save_every=1"))
+    wait_for(process, lambda: num_lines(out) >= 3)
+    process.stderr.close()
+    process.stdout.close()
+    assert process.wait(timeout=120) == 1  # no reader for its metrics
+    check_whole(out, unbroken)
+
+
+def test_nohup(unbroken, prepared, tmp_path):
+    out = tmp_path / "run"
+    ignored = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
+    process = start(*pretraining(prepared, out, "train.save_every=1"), **ignored)
+    wait_for(process, lambda: num_lines(out) >= 3)
+    process.send_signal(signal.SIGHUP)
+    finish(process)
     check_whole(out, unbroken)
 
 
@@ -317,3 +339,11 @@ def test_second_signal_does_not_wait():
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(1)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_hangup_waits_for_the_saving():
+    """A closed terminal may send two: one from the system, one from the shell."""
+    with _signals() as stop:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert stop()

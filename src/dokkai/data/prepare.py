@@ -1,6 +1,5 @@
 """Raw text to token shards, in constant memory and on several processes, with the same bytes for any number of them."""
 
-import fcntl
 import multiprocessing
 import os
 import re
@@ -33,7 +32,7 @@ from dokkai.data.shards import (
 )
 from dokkai.data.text import estimate_size, read_parts
 from dokkai.errors import UserError
-from dokkai.files import existing_file, remove, write_json
+from dokkai.files import existing_file, lock, remove, write_json
 from dokkai.progress import Progress, say
 from dokkai.tokenization import Tokenizer, save_tokenizer
 
@@ -287,12 +286,12 @@ def _unfinished(out: Path, made_from: dict[str, Any], changed: list[int] | None)
         raise UserError(f"{out} holds other files ({others[0]}); choose a new or an empty directory")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = marker.open("a")
+        opened = marker.open("a")
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror}; choose another directory") from error
-    with lock:
+    with opened:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system frees it when this process is killed
+            lock(opened.fileno(), out)
         except BlockingIOError as error:
             raise UserError(f"{out} is being prepared by another process; wait, or choose another directory") from error
         state = load_state(out, made_from, changed)

@@ -6,7 +6,6 @@ The key is a digest of what the states depend on: weights, precision, and the to
 N layers · T tokens of all inputs · L tokens of one · D hidden size
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 
 from dokkai.errors import UserError
-from dokkai.files import remove_unfinished, replacing
+from dokkai.files import lock, remove_unfinished, replacing
 from dokkai.pipeline import POOLINGS, Pipeline
 from dokkai.progress import Progress, say
 from dokkai.tasks.base import ModelInput
@@ -121,19 +120,19 @@ def _alone(place: Path) -> Iterator[None]:
     """Wait until no other process computes into the folder; what a killed one left there is removed."""
     try:
         place.mkdir(parents=True, exist_ok=True)
-        lock = os.open(place, os.O_RDONLY)
+        handle = os.open(place, os.O_RDONLY)
     except OSError as error:
         raise UserError(f"cannot write {place}: {error.strerror}; choose another folder") from error
     try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system frees it when this process ends
+            lock(handle, place)
         except BlockingIOError:
             say(f"another process computes the features in {place}; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock(handle, place, wait=True)
         remove_unfinished(place)
         yield
     finally:
-        os.close(lock)
+        os.close(handle)
 
 
 def _compute(

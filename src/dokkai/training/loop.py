@@ -35,6 +35,7 @@ from dokkai.training.schedule import Clock, RunLength, learning_rate
 from dokkai.training.selection import Selection
 from dokkai.training.stuck import StuckWatch
 
+_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _COMPILE_STEPS, _COMPILE_SECONDS = 2000, 600  # shorter runs on a CPU end before half a minute's compiling is won back
 
 
@@ -86,8 +87,8 @@ def train(
     An update is the gradient of the sum over losses of (sum over all micro-batches / count over all micro-batches), so
     that accumulated and whole batches are equal. At the end the model has the weights of the best evaluation
     (``train.keep``), or the mean of ``train.average``, or the last ones; checkpoints, and the run directory till then,
-    have the last ones. Returns the evaluation of what the model is. Raises Interrupted after SIGINT or SIGTERM, with a
-    checkpoint written, and what ``watch`` raises.
+    have the last ones. Returns the evaluation of what the model is. Raises Interrupted after a signal of ``_signals``,
+    with a checkpoint written, and what ``watch`` raises.
     """
     keep_freed_memory()
     model, device = pipeline.model, pipeline.device
@@ -347,12 +348,16 @@ def _prepare(batches: Batches, place: tuple[int, float], device: torch.device) -
 
 
 def _ignore_signals(worker: int) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and service managers reach the whole group of processes,
-        signal.signal(number, signal.SIG_IGN)  # but the parent is to save first; then it stops its workers
+    for number in _STOPPING:  # Ctrl-C, service managers and closed terminals reach the whole group of processes, but
+        signal.signal(number, signal.SIG_IGN)  # the parent is to save first; then it stops its workers
 
 
 class _signals:  # noqa: N801 (used as a function)
-    """While it is open, SIGINT and SIGTERM are remembered instead of killing; a second SIGINT kills."""
+    """While it is open, SIGINT, SIGTERM and SIGHUP are remembered instead of killing; a second SIGINT kills.
+
+    SIGHUP says that the terminal was closed, and may come twice then, from the system and from the shell; under
+    ``nohup`` it stays ignored.
+    """
 
     def __init__(self) -> None:
         self._asked = False
@@ -360,8 +365,9 @@ class _signals:  # noqa: N801 (used as a function)
     def __enter__(self) -> Callable[[], bool]:
         self._old: dict[int, Any] = {}
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._old[number] = signal.signal(number, self._remember)
+            for number in _STOPPING:
+                if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) is not signal.SIG_IGN:
+                    self._old[number] = signal.signal(number, self._remember)
         except ValueError:
             self._old = {}  # not the main thread: no handlers here
         return lambda: self._asked
@@ -371,7 +377,7 @@ class _signals:  # noqa: N801 (used as a function)
             signal.signal(number, handler)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
+        if self._asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._asked = True
         start = "\n" if sys.stderr.isatty() else ""  # a live line may stand there

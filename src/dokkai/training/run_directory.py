@@ -5,7 +5,6 @@ TensorBoard events, and the files of the model.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import platform
@@ -20,7 +19,7 @@ from typing import Any, Self
 import torch
 
 from dokkai.errors import UserError
-from dokkai.files import is_unfinished, read_json, remove, remove_unfinished, replacing, write_json
+from dokkai.files import is_unfinished, lock, read_json, remove, remove_unfinished, replacing, write_json
 from dokkai.progress import say
 from dokkai.reporting.curves import draw_curves
 from dokkai.reporting.forms import Outcomes
@@ -172,7 +171,7 @@ class RunDirectory:
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}; choose another --out") from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system frees it when this process ends
+            lock(handle, self.path)
         except BlockingIOError as error:
             os.close(handle)
             raise UserError(f"{self.path}: another process is at this run; wait, or choose another --out") from error
