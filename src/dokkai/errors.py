@@ -9,7 +9,7 @@ class UserError(Exception):
 
 
 class Interrupted(Exception):  # noqa: N818 (it is no error)
-    """The run was asked to stop (Ctrl-C, SIGTERM, SIGHUP) and has saved itself; the command line exits with code 130."""
+    """The run was asked to stop (Ctrl-C, SIGTERM, SIGHUP) and has saved itself; the command line exits with 130."""
 
 
 def did_you_mean(word: str, known: Iterable[str], listed: Iterable[str] | None = None) -> str:
