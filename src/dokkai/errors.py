@@ -8,6 +8,10 @@ class UserError(Exception):
     """What was found, where, and what to do, in one plain line; the command line prints it and exits with code 2."""
 
 
+class Diverged(UserError):
+    """A loss or a gradient is no number any more: such settings train nothing."""
+
+
 class Interrupted(Exception):  # noqa: N818 (it is no error)
     """The run was asked to stop (Ctrl-C, SIGTERM, SIGHUP) and has saved itself; the command line exits with 130."""
 

@@ -126,6 +126,32 @@ def test_grid(home, tmp_path):
     assert [line.split()[0] for line in printed.splitlines()] == ["run", "point-1", "point-2"]
 
 
+def test_a_rate_that_is_too_high(home, tmp_path):
+    """Its run has no end; the grid has one. If all runs are so, there is no best."""
+    recipe, out = tmp_path / "recipe.toml", tmp_path / "out"
+    recipe.write_text(GRID.replace("[1e-3, 1e-4]", "[1e30, 1e-3]"), encoding="utf-8")
+    words = [word for word in command(home, out, "--grid", "train.seed=4", recipe=recipe) if word != SHORT[3]]
+    for _ in range(2):
+        done = dokkai(*words)
+        assert done.code == 0 and "point-1: the loss is not finite at step 2; it is left out\n" in done.err
+        record = record_of(out / "grid.json")
+        assert (record["state"], record["best"], record["runs"][0]) == (
+            "finished",
+            "point-2",
+            {"name": "point-1", "overrides": ["train.learning_rate=1e+30"], "metrics": {}, "diverged": True},
+        )
+        assert record["mean"] == record["runs"][1]["metrics"]
+        assert [line.split()[:3] for line in done.out.splitlines()[1:]] == [
+            ["point-1", "1e+30", "diverged"],
+            ["point-2", "0.001", f"{record['mean']['accuracy']:.4f}"],
+        ]
+    recipe.write_text(GRID.replace("[1e-3, 1e-4]", "[1e30]"), encoding="utf-8")
+    words[words.index(out)] = tmp_path / "none"
+    done = dokkai(*words)
+    message = "of no run the loss stayed finite; lower train.learning_rate and start again in another directory"
+    assert (done.code, done.err.splitlines()[-1]) == (2, f"dokkai: {tmp_path / 'none'}: {message}")
+
+
 def test_points(tmp_path):
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(GRID, encoding="utf-8")

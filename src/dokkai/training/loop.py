@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dokkai.errors import Interrupted, UserError
+from dokkai.errors import Diverged, Interrupted, UserError
 from dokkai.model.device import autocast, has_compiler
 from dokkai.progress import Progress, say
 from dokkai.settings import TrainSettings
@@ -226,15 +226,15 @@ class _Meter:
             self._losses[name] = self._losses.get(name, torch.zeros_like(value)) + value
 
     def check(self, step: int) -> None:
-        """UserError if loss or gradient are not numbers any more: such weights must not replace a good checkpoint."""
+        """Diverged if loss or gradient are not numbers any more: such weights must not replace a good checkpoint."""
         if not math.isfinite(sum(map(float, [*self._losses.values(), self._norm]))):
-            raise UserError(
+            raise Diverged(
                 f"the loss is not finite at step {step}; the last checkpoint is kept: lower train.learning_rate "
                 "and start again in another directory"
             )
 
     def read(self, step: int) -> dict[str, float]:
-        """Means since the last reading; UserError if the loss is not a number any more."""
+        """Means since the last reading; Diverged if the loss is not a number any more."""
         self.check(step)
         now = self.clock.read()
         means = {f"loss/{name}": float(value) / self._updates for name, value in self._losses.items()}

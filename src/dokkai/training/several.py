@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dokkai.errors import UserError
+from dokkai.errors import Diverged, UserError
 from dokkai.files import is_unfinished, link, read_json, remove_unfinished, write_json
 from dokkai.pipeline import Pipeline
 from dokkai.progress import say
@@ -71,7 +71,8 @@ def run_several(kind: str, points: Sequence[Point], out: Path, train: Train) -> 
 
     The record, also in ``out/KIND.json``: ``runs`` with ``name``, ``overrides``, ``metrics``, ``step``, ``restarts``
     and ``stuck``; ``metric``, ``best``; and over all runs ``mean`` and ``deviation`` (of the sample, one less than the
-    runs in the denominator) of every metric. The same call goes on where a killed one was.
+    runs in the denominator) of every metric. The same call goes on where a killed one was. A run whose loss is not
+    finite has no metrics but ``diverged``, and counts for nothing; UserError if all of them are so.
     """
     record_path = out / f"{kind}.json"
     _check(out, record_path)
@@ -80,12 +81,22 @@ def run_several(kind: str, points: Sequence[Point], out: Path, train: Train) -> 
     remove_unfinished(out)
     for number, point in enumerate(points, start=1):
         say(f"{point.name} ({number} of {len(points)}): {' '.join(point.overrides)}")
-        pipeline = train(point.overrides, out / point.name)
-        assert pipeline.task is not None
-        record["metric"] = pipeline.task.primary_metric
-        record["runs"].append(_result(point, out / point.name))
+        try:
+            pipeline = train(point.overrides, out / point.name)
+        except Diverged as error:
+            say(f"{point.name}: {str(error).partition(';')[0]}; it is left out")
+            record["runs"].append({"name": point.name, "overrides": point.overrides, "metrics": {}, "diverged": True})
+        else:
+            assert pipeline.task is not None
+            record["metric"] = pipeline.task.primary_metric
+            record["runs"].append(_result(point, out / point.name))
         write_json(record_path, record)
-    record |= _summary(record["runs"], record["metric"])
+    finished = [run for run in record["runs"] if run["metrics"]]
+    if not finished:
+        raise UserError(
+            f"{out}: of no run the loss stayed finite; lower train.learning_rate and start again in another directory"
+        )
+    record |= _summary(finished, record["metric"])
     _place(out / record["best"], out)
     record["state"] = "finished"
     write_json(record_path, record)
@@ -112,13 +123,15 @@ def show_table(record: dict[str, Any]) -> str:
     If any was stuck, a column says how often each began anew, and which of them never learned anything.
     """
     runs, metric = record["runs"], record["metric"]
-    names = [metric, *(name for name in runs[0]["metrics"] if name != metric)][:_MOST_COLUMNS]
+    known = next(run["metrics"] for run in runs if run["metrics"])
+    names = [metric, *(name for name in known if name != metric)][:_MOST_COLUMNS]
     settings = [override.partition("=")[0] for override in runs[0]["overrides"]]
     were_stuck = any(run.get("restarts") or run.get("stuck") for run in runs)  # older records have not both
     rows = [["run", *settings, *names, *(["restarts"] if were_stuck else [])]]
     for run in runs:
         values = [override.partition("=")[2] for override in run["overrides"]]
-        rows.append([run["name"], *values, *(f"{run['metrics'][name]:.4f}" for name in names)])
+        scores = [f"{run['metrics'][name]:.4f}" for name in names] if run["metrics"] else ["diverged"]
+        rows.append([run["name"], *values, *scores, *([""] * (len(names) - len(scores)))])
         if were_stuck:
             rows[-1].append(f"{run.get('restarts', 0)}" + (", stuck" if run.get("stuck") else ""))
         if run["name"] == record["best"]:
