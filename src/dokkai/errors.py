@@ -8,7 +8,7 @@ class UserError(Exception):
     """What was found, where, and what to do, in one plain line; the command line prints it and exits with code 2."""
 
 
-class Diverged(UserError):
+class Diverged(UserError):  # noqa: N818 (it says what happened)
     """A loss or a gradient is no number any more: such settings train nothing."""
 
 
