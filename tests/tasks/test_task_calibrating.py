@@ -91,6 +91,7 @@ def decided(tokenizer, number, right):
 
 def test_a_gain_that_may_be_chance_is_an_objection(tokenizer):
     assert decided(tokenizer, 10, 8).objection == "on so few examples the gain may be chance"
+    assert decided(tokenizer, 200, 178).objection == "so small a gain may be chance"
     found = decided(tokenizer, 200, 160)
     assert found.objection is None
     assert (found.loss_before, found.loss_after) == pytest.approx(

@@ -51,8 +51,10 @@ class Calibration:
         """What speaks against the temperature; None if it is better for sure, or if there was nothing to fit."""
         if self._is_old:
             return None
-        if self.num_examples < _FEW or 2 * self.num_decisions * (self.loss_before - self.loss_after) <= _CHANCE:
+        if self.num_examples < _FEW:
             return "on so few examples the gain may be chance"
+        if 2 * self.num_decisions * (self.loss_before - self.loss_after) <= _CHANCE:
+            return "so small a gain may be chance"
         return "the calibration error rises" if self.ece_after > self.ece_before else None
 
     @property
