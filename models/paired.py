@@ -16,18 +16,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dokkai.data.shards import Corpus
-from dokkai.errors import UserError
+from dokkai.data.shards import Corpus, read_index
+from dokkai.errors import Interrupted, UserError
 from dokkai.files import checksum
-from dokkai.model.checkpoint import load_model
+from dokkai.model.checkpoint import WEIGHTS, load_model
 from dokkai.model.device import choose_device, choose_precision
 from dokkai.model.heads import Model
+from dokkai.model.names import to_foreign
 from dokkai.pipeline import Pipeline
 from dokkai.progress import say
 from dokkai.settings import PretrainingSettings, RegressionSettings, load_settings
 from dokkai.tasks import Regression
 from dokkai.tasks.pretraining import Pretraining, PretrainingBatches
 from dokkai.tokenization import load_tokenizer
+from dokkai.training.checkpoints import save_weights
 from dokkai.training.finetune import FeatureBatches
 from dokkai.training.loop import train
 from dokkai.training.run_directory import RunDirectory
@@ -55,6 +57,11 @@ class PairedModel(nn.Module):
         x_B1D = self.model.encoder(*inputs, first=1)
         head: Any = self.model.heads["masked_lm"]
         return {"classification": self.score(head.norm(head.activation(head.transform(x_B1D[:, 0]))))}
+
+    def state_dict(self, *_: Any, **__: Any) -> dict[str, Tensor]:
+        """By the names of a model directory, which a checkpoint shares its weights with; the layer beside them."""
+        state = to_foreign(self.model.state_dict(), self.config.model_type)
+        return state | {f"score.{name}": tensor for name, tensor in self.score.state_dict().items()}
 
 
 class Paired:
@@ -89,15 +96,16 @@ class PairedBatches:
 
 
 class Both(Pipeline):
-    """Reads pairs; what is saved of it is the model for masked words alone."""
+    """Reads pairs; what is saved of it is the model for masked words, and the layer for the score to go on with."""
 
     def __init__(self, model: PairedModel, words: Pipeline, table: Regression) -> None:
         super().__init__(model, words.tokenizer, table, words.device, words.precision)
         self._words = words
 
     def save(self, directory: Path) -> None:
-        """A model directory."""
+        """A model directory, which opens without the layer."""
         self._words.save(directory)
+        save_weights(self.model, directory / WEIGHTS)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -120,10 +128,12 @@ def run(args: argparse.Namespace) -> None:
     dev, examples = rows[:size], rows[size:]
     each = settings.train.model_copy(update={"batch_size": args.number, "epochs": 1.0, "steps": None})
     pairs = FeatureBatches(table, table.encode(examples, training=True), each, device)
-    dev_features, heldout = table.encode(dev, training=False), words.read(args.data)
+    dev_features = table.encode(dev, training=False)
+    heldout = words.read(args.data) if read_index(args.data)["splits"]["heldout"]["shards"] else []  # of one document
 
     def evaluate() -> dict[str, float]:
-        return pipeline.evaluate(heldout) | {"pair_spearman": both.evaluate(dev, dev_features)["spearman"]}
+        metrics = pipeline.evaluate(heldout) if heldout else {}
+        return metrics | {"pair_spearman": both.evaluate(dev, dev_features)["spearman"]}
 
     t = settings.train
     batches = PretrainingBatches(words, corpus, t.steps, t.batch_size, t.micro_batch_tokens, t.seed)
@@ -135,6 +145,7 @@ def run(args: argparse.Namespace) -> None:
         return
     with record:
         metrics = train(both, Paired(words, table), PairedBatches(batches, pairs), t, record, evaluate)
+        pipeline.save(args.out)
         record.finish(metrics=metrics)
 
 
@@ -152,6 +163,8 @@ def main() -> None:
         run(args)
     except UserError as error:
         parser.exit(2, f"paired.py: {error}\n")
+    except Interrupted as error:
+        parser.exit(130, f"paired.py: {error}\n")
 
 
 if __name__ == "__main__":

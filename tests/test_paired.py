@@ -1,14 +1,18 @@
 """models/paired.py: one run learns masked words and pairs, can be stopped, and leaves a model for masked words."""
 
 import json
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 import dokkai
-from dokkai.model.checkpoint import save_model
+from dokkai.data.prepare import prepare
+from dokkai.model.checkpoint import LoadReport, load_model, save_model
 from dokkai.model.config import shape_config
 from dokkai.model.heads import Model
 from dokkai.tokenization import save_tokenizer
@@ -34,11 +38,17 @@ def start(prepared, tokenizer, tmp_path):
     lines = [f"the river {n},the river {n},5\nthe river {n},a king,0\n" for n in range(50)]
     (tmp_path / "pairs.csv").write_text("sentence1,sentence2,score\n" + "".join(lines))
 
-    def run(*words):
-        command = [sys.executable, ROOT / "models" / "paired.py", prepared, tmp_path / "pairs.csv"]
+    def run(*words, data=prepared, is_stopped=False):
+        command = [sys.executable, ROOT / "models" / "paired.py", data, tmp_path / "pairs.csv"]
         command += ["--init", tmp_path / "init", "--out", tmp_path / "out", "--recipe", "demo-pretrain"]
         command += [*SETTINGS, *words]
-        return subprocess.run([*map(str, command)], capture_output=True, text=True)
+        process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True)
+        if is_stopped:
+            while process.poll() is None and not list(tmp_path.glob("out/checkpoints/step-*")):
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+        return subprocess.CompletedProcess(command, process.returncode, stderr=said)
 
     return run
 
@@ -56,6 +66,37 @@ def test_both_are_learned_and_one_is_kept(start, tmp_path):
     assert set(model.model.heads) == {"masked_lm"} and model.fill_mask("the [MASK]")
     again = start("train.steps=40")
     assert again.returncode == 0 and "finished already" in again.stderr
+
+
+def test_a_stopped_run_goes_on_with_both(start, tmp_path):
+    """From the checkpoint in the middle, as after a kill, to the same weights; those of the pairs' layer too."""
+    words = ("train.steps=4", "train.save_every=2")
+    assert start(*words).returncode == 0
+    out, weights = tmp_path / "out", (tmp_path / "out" / "model.safetensors").read_bytes()
+    record = json.loads((out / "run.json").read_text())
+    spearman = record["metrics"].pop("pair_spearman")
+    (out / "run.json").write_text(json.dumps(record | {"state": "running"}))
+    shutil.rmtree(out / "checkpoints" / "step-00000004")
+    again = start(*words)
+    assert again.returncode == 0 and "going on from step 2 of 4" in again.stderr, again.stderr
+    assert (out / "model.safetensors").read_bytes() == weights
+    assert json.loads((out / "run.json").read_text())["metrics"]["pair_spearman"] == spearman
+    assert load_model(out)[1] == LoadReport(), "nothing of the pairs is left in it"
+
+
+def test_a_stop_is_one_line(start):
+    done = start("train.steps=1000000", "train.save_every=1", is_stopped=True)
+    assert done.returncode == 130
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("paired.py: stopped at step ") and last.endswith("the same command goes on from there")
+
+
+def test_a_single_document_leaves_nothing_to_measure_masked_words_on(start, tokenizer, tmp_path):
+    (tmp_path / "text.txt").write_text((ROOT / "examples" / "passages.txt").read_text().replace("\n\n", "\n"))
+    prepare([tmp_path / "text.txt"], tokenizer, tmp_path / "one", num_processes=1)
+    done = start("train.steps=1", data=tmp_path / "one")
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads((tmp_path / "out" / "run.json").read_text())["metrics"]) == {"pair_spearman"}
 
 
 def test_bad_settings(start):
