@@ -4,15 +4,17 @@
 
 Steps: ``vocab``, ``prepare``, ``pretrain``, pairs of sentences (``pairs.py``) and masked words together with them
 (``paired.py``; ``--pairs 0`` leaves them out), ``finetune``, then both models are converted and laid into ``--ship``.
-Everything but the result lies in ``--work``. The same command goes on where it was stopped, whatever stopped it. The
-cards (``models/*.md``) are copied to the result; those that are there tell of the models that ship now.
+Everything but the result lies in ``--work``. The same command goes on where it was stopped, whatever stopped it;
+Ctrl-C, SIGTERM and a closed terminal let the verb that runs save itself first. The cards (``models/*.md``) are copied
+to the result; those that are there tell of the models that ship now.
 
 With ``--minutes 9`` it stops by itself, with all it has done saved, and says so by exit code 3: for machines that are
 lent for a while. The last minute of them (half of them, if they are fewer than two) is for the verb that runs, to save
 itself. With ``--pieces DIR`` it leaves there, at the end of each sitting and in some seconds more, the newest model in
 bf16 and its curve, as a tar file cut into pieces of at most 16 MiB; more than 64 MiB together are warned of. ``--join
-DIR OUT`` makes a model directory of them again. From weights alone, without the state of the optimizer, ``--init OUT``
-begins a new run, in another ``--work``.
+DIR OUT`` makes a model directory of them again. With both, a sitting also ends where the encoder is finished: the
+pieces of the reader would take the place of its last ones before anybody has them. From weights alone, without the
+state of the optimizer, ``--init OUT`` begins a new run, in another ``--work``.
 
 Any recipe of pre-training and of questions will do: on a GPU give a larger one (``--encoder``, ``--reader``).
 """
@@ -30,17 +32,22 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
+from dokkai.errors import UserError
 from dokkai.files import replacing, write_json
+from dokkai.progress import say
 
 ROOT = Path(__file__).resolve().parent.parent
 PIECE, MOST = 1 << 24, 1 << 26  # bytes of a piece, and of all together
 WEIGHTS = "model.safetensors"
 CHECKSUM = "sha256"
+TARS = "*.tar.[0-9][0-9][0-9]"
 DROPOUTS = ("embedding_dropout", "mlp_dropout", "hidden_dropout_prob")  # ModernBERT's names, and BERT's
 RUNS = ("reader", "paired", "encoder")  # the newest first
 GO_ON = 3  # exit code: the time is over, the work is not
 GRACE = 60  # seconds of a sitting that a verb gets to save itself
+STOPS = (signal.SIGTERM, signal.SIGHUP)  # heeded as Ctrl-C is
 
 
 class Sitting:
@@ -51,12 +58,12 @@ class Sitting:
 
     def verb(self, *words: object) -> None:
         """One verb of dokkai; ends as ``_run`` does."""
-        print("$ dokkai", *words, file=sys.stderr, flush=True)
+        say(" ".join(map(str, ("$ dokkai", *words))))
         self._run(["-m", "dokkai.cli", *map(str, words)])
 
     def script(self, name: str, *words: object) -> None:
         """One of the scripts beside this one; ends as ``_run`` does."""
-        print("$ python", f"models/{name}", *words, file=sys.stderr, flush=True)
+        say(" ".join(map(str, (f"$ python models/{name}", *words))))
         self._run([str(ROOT / "models" / name), *map(str, words)])
 
     def _run(self, words: list[str]) -> None:
@@ -67,6 +74,7 @@ class Sitting:
         try:
             code = process.wait(None if self._end is None else self._end - time.monotonic())
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            ignore_stops()
             process.send_signal(signal.SIGINT)
             try:
                 process.wait(GRACE)
@@ -83,8 +91,8 @@ def build(args: argparse.Namespace) -> None:
     tokenizer, data, encoder, reader = (work / name for name in ("vocab", "data", "encoder", "reader"))
     if args.init is None and not (tokenizer / "tokenizer.json").exists():
         sitting.verb("vocab", *args.texts, "--size", args.vocab_size, "--out", tokenizer)
-    if not (data / "data.json").exists():
-        sitting.verb("prepare", *args.texts, "--tokenizer", args.init or tokenizer, "--out", data)
+    sitting.verb("prepare", *args.texts, "--tokenizer", args.init or tokenizer, "--out", data)  # refuses other texts
+    was_finished = is_finished(work / "paired" if args.pairs else encoder)
     if not is_finished(encoder):
         if args.pairs:  # a text that no pairs can be made of is better found out before the hours of pre-training
             sitting.script("pairs.py", *args.texts, "--check")
@@ -92,6 +100,8 @@ def build(args: argparse.Namespace) -> None:
         sitting.verb("pretrain", args.encoder, "--data", data, "--out", encoder, *init, *args.set)
     if args.pairs:
         encoder = pair(sitting, encoder, args)
+    if args.minutes and args.pieces and not was_finished:
+        raise SystemExit(GO_ON)
     if not is_finished(reader) or source_of(reader) != str(encoder):  # one of another encoder is refused by the verb
         files = ["--train", args.train, "--dev", args.dev]
         sitting.verb("finetune", args.reader, "--from", encoder, *files, "--out", reader, *args.set_reader)
@@ -135,7 +145,7 @@ def lay(sitting: Sitting, run: Path, out: Path, dtype: str, dropout: float | Non
         card = ROOT / "models" / f"{out.name}.md"
         if card.exists():
             shutil.copy(card, model / "README.md")
-    print(f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.1f} MB", file=sys.stderr)
+    say(f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.1f} MB")
 
 
 def cut(work: Path, out: Path) -> None:
@@ -153,7 +163,7 @@ def cut(work: Path, out: Path) -> None:
             file.add(model, ".")
         content = tar.read_bytes()
     if len(content) > MOST:
-        print(f"{out}: {len(content) / 2**20:.0f} MiB, more than {MOST / 2**20:.0f} together", file=sys.stderr)
+        say(f"{out}: {len(content) / 2**20:.0f} MiB, more than {MOST / 2**20:.0f} together")
     with replacing(out) as pieces:
         pieces.mkdir()
         for number, start in enumerate(range(0, len(content), PIECE)):
@@ -162,10 +172,15 @@ def cut(work: Path, out: Path) -> None:
 
 
 def join(pieces: Path, out: Path) -> None:
-    """The directory that ``cut`` cut up; SystemExit if a piece is missing or damaged."""
-    content = b"".join(file.read_bytes() for file in sorted(pieces.glob("*.tar.[0-9][0-9][0-9]")))
-    if hashlib.sha256(content).hexdigest() != (pieces / CHECKSUM).read_text().strip():
-        raise SystemExit(f"{pieces}: the pieces do not make the file that was cut; bring them over again")
+    """The directory that ``cut`` cut up; SystemExit if a piece is missing or damaged, UserError if ``out`` is there."""
+    if out.exists():
+        raise UserError(f"{out} is there already; give the name of a new directory")
+    content = b"".join(file.read_bytes() for file in sorted(pieces.glob(TARS)))
+    checksum = pieces / CHECKSUM
+    if not checksum.exists() or hashlib.sha256(content).hexdigest() != checksum.read_text().strip():
+        raise SystemExit(
+            f"{pieces}: the pieces do not make the file that was cut; bring them over again, to an empty directory"
+        )
     with replacing(out) as model, tarfile.open(fileobj=io.BytesIO(content)) as file:
         model.mkdir()
         for member in filter(tarfile.TarInfo.isfile, file):  # a model's files lie in no folder
@@ -194,16 +209,48 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--pieces", type=Path, help="leave the newest weights here, in pieces")
     parser.add_argument("--join", type=Path, nargs=2, metavar=("DIR", "OUT"), help="put pieces together, and no more")
     args = parser.parse_args(words)
-    if args.join:
-        join(*args.join)
-        return
-    if not (args.texts and args.train and args.dev):
+    if not args.join and not (args.texts and args.train and args.dev):
         parser.error("TEXT, --train and --dev are needed")
+    try:
+        if args.join:
+            join(*args.join)
+        else:
+            sit(args)
+    except UserError as error:
+        parser.exit(2, f"build.py: {error}\n")
+
+
+def sit(args: argparse.Namespace) -> None:
+    """One sitting, and what it leaves."""
+    if args.pieces and not holds_pieces(args.pieces):
+        raise UserError(f"{args.pieces} holds something else than pieces, which take its place; give another directory")
+    for number in STOPS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as it is under nohup
+            signal.signal(number, stop)
     try:
         build(args)
     finally:
         if args.pieces:
             cut(args.work, args.pieces)
+
+
+def stop(number: int, frame: FrameType | None) -> None:
+    """As Ctrl-C does; a closed terminal says it twice."""
+    ignore_stops()
+    raise KeyboardInterrupt
+
+
+def ignore_stops() -> None:
+    """From here on: what is left to do has an end."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def holds_pieces(folder: Path) -> bool:
+    """Whether there is nothing else in it, or nothing at all."""
+    if not folder.is_dir():
+        return not folder.exists()
+    return all(file.match(TARS) or file.name == CHECKSUM for file in folder.iterdir())
 
 
 if __name__ == "__main__":

@@ -68,6 +68,8 @@ def test_from_text_to_the_directories_in_two_sittings(tmp_path):
     assert "paired.py" not in again.stderr
     configs = [json.loads((tmp_path / part / "config.json").read_text()) for part in ("ship/encoder-en", "work/paired")]
     assert [config["hidden_dropout_prob"] for config in configs] == [0.1, 0.0], "for fine-tuning, and as it was trained"
+    texts = start(tmp_path, text=EXAMPLES / "volcano.txt")
+    assert texts.returncode == 2 and "other source files" in texts.stderr.splitlines()[-1], "models of other texts"
     other = start(tmp_path, "--pairs", "0")
     assert other.returncode == 2 and "work/reader" in other.stderr.splitlines()[-1], "a reader of other weights"
     shutil.rmtree(tmp_path / "work" / "reader")
@@ -99,6 +101,85 @@ def test_stopped_in_the_middle_of_the_pretraining(tmp_path):
     dokkai.load(tmp_path / "joined")
 
 
+STOPPED = """
+import sys
+sys.path.insert(0, {models!r})
+import build
+from pathlib import Path
+build.build = lambda args: build.Sitting(None)._run(["-c", Path("verb.py").read_text()])
+build.cut = lambda work, out: out.touch()
+build.main("text --train questions --dev questions --pieces pieces".split())
+"""
+VERB = """
+import signal, sys, time
+from pathlib import Path
+def save(number, frame):
+    time.sleep(0.3)
+    Path("saved").touch()
+    sys.exit(130)
+signal.signal(signal.SIGINT, save)
+Path("ready").touch()
+time.sleep(20)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_machine_that_is_taken_back_or_a_closed_terminal(tmp_path, number):
+    """The verb, in a session of its own, hears nothing of it: it is told to save itself, and is not left running."""
+    (tmp_path / "verb.py").write_text(VERB)
+    driver = STOPPED.format(models=str(SCRIPT.parent))
+    process = subprocess.Popen([sys.executable, "-c", driver], cwd=tmp_path, start_new_session=True)
+    while process.poll() is None and not (tmp_path / "ready").exists():
+        time.sleep(0.02)
+    while process.poll() is None:  # as often as it likes
+        process.send_signal(number)
+        time.sleep(0.1)
+    assert process.returncode == load_script().GO_ON
+    assert (tmp_path / "saved").exists() and (tmp_path / "pieces").exists()
+
+
+def test_a_sitting_ends_with_the_encoder_so_that_it_can_be_brought_over(tmp_path, monkeypatch):
+    build, ran = load_script(), []
+
+    def run(sitting, words):
+        words = list(map(str, words))
+        verb = words[2] if words[1] == "dokkai.cli" else Path(words[0]).stem
+        ran.append(verb)
+        if "--out" not in words:
+            return
+        out = Path(words[words.index("--out") + 1])
+        if verb == "pairs":
+            out.touch()
+            return
+        out.mkdir(parents=True, exist_ok=True)
+        start = words[words.index("--from") + 1] if "--from" in words else None
+        (out / "run.json").write_text(json.dumps({"state": "finished", "sources": {"from": start}}))
+        (out / "config.json").write_text("{}")
+
+    monkeypatch.setattr(build, "STOPS", ())  # those of this process stay as they are
+    monkeypatch.setattr(build.Sitting, "_run", run)
+    monkeypatch.setattr(build, "cut", lambda work, out: ran.append("cut"))
+    more = ["--minutes", "9", "--pieces", str(tmp_path / "pieces")]
+    with pytest.raises(SystemExit) as ended:
+        build.main([*command(tmp_path)[2:], *more])
+    assert ended.value.code == build.GO_ON and ran[-3:] == ["pairs", "paired", "cut"]
+    ran.clear()
+    build.main([*command(tmp_path)[2:], *more])
+    assert [verb for verb in ran if verb not in ("vocab", "prepare")] == ["finetune", "convert", "convert", "cut"]
+
+
+@pytest.mark.parametrize("words", [("--pieces", "full"), ("--join", "pieces", "full")])
+def test_a_folder_with_something_else_is_not_replaced(tmp_path, words, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").touch()
+    with pytest.raises(SystemExit) as ended:
+        load_script().main(["text", "--train", "a", "--dev", "b", *words])
+    assert ended.value.code == 2 and (tmp_path / "full" / "thesis.txt").exists()
+    said = capsys.readouterr().err
+    assert said.startswith("build.py: full ") and said.count("\n") == 1
+
+
 def steps_of(run):
     """The number of the newest checkpoint."""
     return max((int(place.name.removeprefix("step-")) for place in run.glob("checkpoints/step-*")), default=0)
@@ -125,7 +206,9 @@ def test_a_piece_that_is_lost(tmp_path, tokenizer, monkeypatch):
     build.join(pieces, tmp_path / "whole")
     assert json.loads((tmp_path / "whole" / "run.json").read_text()) == {"state": "finished"}
     dokkai.load(tmp_path / "whole")
-    (pieces / "encoder.tar.001").unlink()
-    with pytest.raises(SystemExit, match="bring them over again"):
-        build.join(pieces, tmp_path / "other")
+    build.cut(tmp_path / "work", pieces)
+    for lost in ("encoder.tar.001", "sha256"):
+        (pieces / lost).unlink()
+        with pytest.raises(SystemExit, match="bring them over again"):
+            build.join(pieces, tmp_path / "other")
     assert not (tmp_path / "other").exists()
