@@ -18,6 +18,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from dokkai.data.sentences import split_sentences
 from dokkai.data.text import read_documents
+from dokkai.errors import UserError
 from dokkai.files import replacing
 
 SHORTEST, LONGEST = 40, 260  # words of a paragraph that questions are asked about
@@ -143,6 +144,14 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    try:
+        write(args)
+    except UserError as error:
+        parser.exit(2, f"cloze.py: {error}\n")
+
+
+def write(args: argparse.Namespace) -> None:
+    """The questions."""
     rng, number = random.Random(args.seed), 0
     with replacing(args.out) as temporary, temporary.open("w", encoding="utf-8") as file:
         for document in read_documents(args.texts):

@@ -2,6 +2,8 @@
 
 import importlib.util
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 from dokkai.data.text import read_documents
@@ -45,3 +47,16 @@ def test_some_passages_do_not_hold_the_answer():
     found = list(cloze.make_questions(merged, random.Random(0)))
     absent = [item for item in found if not item["answers"]["text"]]
     assert found and 0.1 < len(absent) / len(found) < 0.6
+
+
+def test_a_text_that_is_not_there_gets_one_line(tmp_path):
+    command = [
+        sys.executable,
+        ROOT / "models" / "cloze.py",
+        tmp_path / "missing.txt",
+        "--out",
+        tmp_path / "cloze.jsonl",
+    ]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 2 and not (tmp_path / "cloze.jsonl").exists()
+    assert done.stderr.startswith("cloze.py: ") and done.stderr.count("\n") == 1
