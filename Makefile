@@ -9,7 +9,7 @@ setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("dokkai needs Python 3.11 or newer; set PYTHON=python3.x") if sys.version_info < (3, 11) else None'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt "setuptools>=77"
 	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable .
 	$(BIN)/python -m compileall -q src
