@@ -189,9 +189,8 @@ def peer(args: argparse.Namespace, task: str, seed: int, out: Path) -> dict[str,
     import transformers
 
     from dokkai.model.device import choose_device, choose_precision
-    from dokkai.settings import load_settings
 
-    settings = load_settings(task, [*FIXED, *args.overrides])
+    settings = settings_of(args, task)
     train, model_changes = settings.train, settings.model.changes()
     transformers.set_seed(seed)
     tokenizer = transformers.AutoTokenizer.from_pretrained(args.start, local_files_only=True)
@@ -268,6 +267,16 @@ def overrides_of(args: argparse.Namespace, task: str) -> list[str]:
     return found
 
 
+def settings_of(args: argparse.Namespace, task: str) -> Any:
+    """Those of both sides; where no rate is set, that which dokkai takes for the width of the checkpoint."""
+    from dokkai.settings import load_settings
+    from dokkai.training.finetune import usual_rate
+
+    settings = load_settings(task, [*FIXED, *overrides_of(args, task)])
+    rate = settings.train.learning_rate or usual_rate(args.start)
+    return settings.model_copy(update={"train": settings.train.model_copy(update={"learning_rate": rate})})
+
+
 def one(args: argparse.Namespace, task: str, side: str, seed: int) -> dict[str, Any]:
     """The result of a seed, from its file, or measured in a fresh process."""
     out = args.work / f"{task}-{side}-{seed}"
@@ -316,7 +325,6 @@ def compare(runs: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:
 def measure(args: argparse.Namespace) -> None:
     """Seed by seed, all tasks, the sides in turn: whatever is done when time is short can be compared."""
     from dokkai.model.device import choose_device, choose_precision
-    from dokkai.settings import load_settings
 
     args.work.mkdir(parents=True, exist_ok=True)
     numbers = dict(zip(args.tasks, args.seeds * len(args.tasks) if len(args.seeds) == 1 else args.seeds, strict=True))
@@ -337,7 +345,7 @@ def measure(args: argparse.Namespace) -> None:
         }
         for task in args.tasks
     }
-    settings = {task: load_settings(task, [*FIXED, *overrides_of(args, task)]).model_dump() for task in args.tasks}
+    settings = {task: settings_of(args, task).model_dump() for task in args.tasks}
     write_result(
         "agreement",
         "python benchmarks/agreement.py " + " ".join(sys.argv[1:]),

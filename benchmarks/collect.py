@@ -1,6 +1,7 @@
 """Copy what run directories recorded into one file: python benchmarks/collect.py NAME RUN... -> results/NAME.json
 
-The file holds the commit, the machine, versions, settings, every held-out evaluation and every hundredth training line.
+The file holds the commit, the machine, versions, settings, every held-out evaluation and about a hundred
+training lines, the last among them.
 """
 
 import argparse
@@ -20,7 +21,7 @@ def run_record(directory: Path) -> dict:
     lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     heldout = [line for line in lines if any(name.startswith("heldout/") for name in line)]
     training = [line for line in lines if "tokens" in line]
-    kept = training[:: max(1, len(training) // 100)]
+    kept = training[: -1 : max(1, len(training) // 100)] + training[-1:]
     keys = ("command", "settings", "sources", "versions", "metrics")
     for key in ("from", "train", "dev"):  # where the data lie on this machine is nobody's business
         if record["sources"].get(key):

@@ -19,6 +19,7 @@ from dokkai.files import replacing, write_json
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
+CODE = ("src", "benchmarks/*.py")
 PICTURES = ROOT / "docs" / "pictures"
 
 _ROWS, _INNER, _COLUMNS = 8192, 384, 1536  # of the product that stands for the machine: a feed-forward layer of H384
@@ -39,12 +40,12 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit that is checked out, and whether files that git knows differ from it."""
+    """The commit that is checked out, and whether code of dokkai's or of a measurement differs from it."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
-    return git("rev-parse", "HEAD") + (" with changes" if git("status", "--porcelain", "-uno", "src", __file__) else "")
+    return git("rev-parse", "HEAD") + (" with changes" if git("status", "--porcelain", "-uno", *CODE) else "")
 
 
 def matrix_rate(dtype: str, threads: int) -> float:
