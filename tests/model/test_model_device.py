@@ -1,11 +1,14 @@
 """Which device and precision are chosen, and what is said of those that are not there."""
 
+import shutil
+import sysconfig
+
 import pytest
 import torch
 from tiny_bert import one_line_error
 
 from dokkai.model import device as device_module
-from dokkai.model.device import autocast, choose_device, choose_precision, has_fast_bf16
+from dokkai.model.device import autocast, choose_device, choose_precision, has_compiler, has_fast_bf16
 
 CPU = torch.device("cpu")
 
@@ -56,3 +59,18 @@ def test_products_are_in_the_chosen_precision():
         with autocast(CPU, precision):
             assert product(torch.ones(1, 2)).dtype == dtype
     assert product.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("there", "on_cpu", "on_cuda"),
+    [("g++ gcc", True, True), ("gcc", False, True), ("clang++", True, False), ("", False, False)],
+)
+def test_what_compiles(monkeypatch, tmp_path, there, on_cpu, on_cuda):
+    """On CUDA it is Triton that needs one of C."""
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in there.split() else None)
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    devices = [CPU, torch.device("cuda")]
+    assert [has_compiler(device) for device in devices] == [False, False]
+    (tmp_path / "Python.h").touch()
+    assert [has_compiler(device) for device in devices] == [on_cpu, on_cuda]

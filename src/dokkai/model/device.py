@@ -1,5 +1,6 @@
 """Which device computes, and in which precision."""
 
+import os
 import shutil
 import sysconfig
 from contextlib import AbstractContextManager
@@ -53,8 +54,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
 
 
 def has_compiler(device: torch.device) -> bool:
-    """Whether torch.compile can work: on a CPU it needs a C++ compiler and the headers of Python."""
-    if device.type == "cuda":
-        return True
+    """Whether torch.compile can work: it needs the headers of Python and a compiler of C++, or for Triton on CUDA of C."""
     headers = Path(sysconfig.get_path("include"), "Python.h")
-    return headers.exists() and any(shutil.which(name) for name in ("g++", "clang++"))
+    names = (os.environ.get("CC", "gcc"), "gcc", "clang") if device.type == "cuda" else ("g++", "clang++")
+    return headers.exists() and any(map(shutil.which, names))

@@ -288,7 +288,8 @@ def _compiled(
     pays = task.kind == "pretraining" and (device.type == "cuda" or is_long)
     wanted = settings.compile == "on" or (settings.compile == "auto" and pays)
     if wanted and not has_compiler(device):
-        say("torch.compile needs a C++ compiler and Python's headers (see `dokkai doctor`); going on without")
+        language = "C" if device.type == "cuda" else "C++"
+        say(f"torch.compile needs a {language} compiler and Python's headers (see `dokkai doctor`); going on without")
         wanted = False
     return torch.compile(model, dynamic=False) if wanted else model
 
