@@ -54,7 +54,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
 
 
 def has_compiler(device: torch.device) -> bool:
-    """Whether torch.compile can work: it needs the headers of Python and a compiler of C++, or for Triton on CUDA of C."""
+    """Whether torch.compile can work: it needs headers of Python and a compiler of C++, or on CUDA (Triton) of C."""
     headers = Path(sysconfig.get_path("include"), "Python.h")
     names = (os.environ.get("CC", "gcc"), "gcc", "clang") if device.type == "cuda" else ("g++", "clang++")
     return headers.exists() and any(map(shutil.which, names))
