@@ -128,7 +128,12 @@ def test_a_machine_that_is_taken_back_or_a_closed_terminal(tmp_path, number):
     """The verb, in a session of its own, hears nothing of it: it is told to save itself, and is not left running."""
     (tmp_path / "verb.py").write_text(VERB)
     driver = STOPPED.format(models=str(SCRIPT.parent))
-    process = subprocess.Popen([sys.executable, "-c", driver], cwd=tmp_path, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", driver],
+        cwd=tmp_path,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # whoever runs the tests may be under nohup
+    )
     while process.poll() is None and not (tmp_path / "ready").exists():
         time.sleep(0.02)
     while process.poll() is None:  # as often as it likes

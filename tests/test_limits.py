@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dokkai import cli, exits
+from dokkai import cli
 from dokkai.data.rows import Row
 from dokkai.doctor import examine
 from dokkai.errors import UserError
@@ -181,7 +181,6 @@ def predict(sorter, monkeypatch, stdin):
     monkeypatch.setattr(sys, "argv", ["dokkai", "predict", str(sorter)])
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
     monkeypatch.setattr(sys, "stdout", out)
-    monkeypatch.setattr(exits.signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as end:
         cli.main()
     return end.value.code, out.buffer.getvalue()
