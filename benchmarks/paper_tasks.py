@@ -83,11 +83,12 @@ def fine_tuned(name: str, args: argparse.Namespace, side: str, seeds: int, words
     command = [sys.executable, "-m", "dokkai.cli", "finetune", recipe, "--from", args.start, "--out", out]
     command += ["--train", training_file(train, args), "--dev", args.data / dev, "--seeds", seeds, *words]
     command += ["--cache", args.cache] if args.cache else []
+    is_new = not out.exists()  # else the seconds are those of the rest
     start = time.perf_counter()
     subprocess.run(
         [*map(str, command), *overrides, "train.keep=last", *args.overrides], check=True, stdout=subprocess.DEVNULL
     )
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start if is_new else None
     record = json.loads((out / "seeds.json").read_text())
     keys = ("name", "metrics", "step", "restarts")
     return [{"side": side, **{key: run[key] for key in keys}, "all_seconds": seconds} for run in record["runs"]]
