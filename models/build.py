@@ -4,9 +4,9 @@
 
 Steps: ``vocab``, ``prepare``, ``pretrain``, pairs of sentences (``pairs.py``) and masked words together with them
 (``paired.py``; ``--pairs 0`` leaves them out), ``finetune``, then both models are converted and laid into ``--ship``.
-Everything but the result lies in ``--work``. The same command goes on where it was stopped, whatever stopped it;
-Ctrl-C, SIGTERM and a closed terminal let the verb that runs save itself first. The cards (``models/*.md``) are copied
-to the result; those that are there tell of the models that ship now.
+Everything but the result lies in ``--work``. The same command goes on where it was stopped, whatever stopped it; what
+other options have made is refused. Ctrl-C, SIGTERM and a closed terminal let the verb that runs save itself first. The
+cards (``models/*.md``) are copied to the result; those that are there tell of the models that ship now.
 
 With ``--minutes 9`` it stops by itself, with all it has done saved, and says so by exit code 3: for machines that are
 lent for a while. The last minute of them (half of them, if they are fewer than two) is for the verb that runs, to save
@@ -35,7 +35,7 @@ from pathlib import Path
 from types import FrameType
 
 from dokkai.errors import UserError
-from dokkai.files import replacing, write_json
+from dokkai.files import read_json, replacing, write_json
 from dokkai.progress import say
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,6 +89,12 @@ def build(args: argparse.Namespace) -> None:
     """All steps that are not done yet."""
     sitting, work = Sitting(args.minutes), args.work
     tokenizer, data, encoder, reader = (work / name for name in ("vocab", "data", "encoder", "reader"))
+    heed(tokenizer, args.vocab_size)
+    heed(encoder, args.encoder, *args.set)
+    if args.pairs:
+        heed(work / "pairs.csv", args.pairs)
+        heed(work / "paired", *args.set_paired)
+    heed(reader, args.reader, *args.set_reader)
     if args.init is None and not (tokenizer / "tokenizer.json").exists():
         sitting.verb("vocab", *args.texts, "--size", args.vocab_size, "--out", tokenizer)
     sitting.verb("prepare", *args.texts, "--tokenizer", args.init or tokenizer, "--out", data)  # refuses other texts
@@ -118,6 +124,16 @@ def pair(sitting: Sitting, encoder: Path, args: argparse.Namespace) -> Path:
     if not is_finished(out):
         sitting.script("paired.py", work / "data", table, "--init", encoder, "--out", out, *args.set_paired)
     return out
+
+
+def heed(made: Path, *options: object) -> None:
+    """Note what it is made by beside it; UserError if it is there already, made by something else."""
+    file, asked = made.parent / "options.json", [*map(str, options)]
+    noted = read_json(file, "record of options") if file.exists() else {}
+    before = noted.get(made.name, asked)
+    if made.exists() and before != asked:
+        raise UserError(f"{made} was made by {before}, not {asked}; give those, another --work, or remove it")
+    write_json(file, noted | {made.name: asked})
 
 
 def is_finished(run: Path) -> bool:

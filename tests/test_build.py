@@ -70,6 +70,14 @@ def test_from_text_to_the_directories_in_two_sittings(tmp_path):
     assert [config["hidden_dropout_prob"] for config in configs] == [0.1, 0.0], "for fine-tuning, and as it was trained"
     texts = start(tmp_path, text=EXAMPLES / "volcano.txt")
     assert texts.returncode == 2 and "other source files" in texts.stderr.splitlines()[-1], "models of other texts"
+    for options in (
+        ["--vocab-size", "512"],
+        ["--pairs", "61"],
+        ["--reader", "squad"],
+        ["--set-reader", "train.seed=3"],
+    ):
+        words = start(tmp_path, *options)
+        assert words.returncode == 2 and "was made by" in words.stderr and words.stderr.count("\n") == 1, words.stderr
     other = start(tmp_path, "--pairs", "0")
     assert other.returncode == 2 and "work/reader" in other.stderr.splitlines()[-1], "a reader of other weights"
     shutil.rmtree(tmp_path / "work" / "reader")
