@@ -10,8 +10,8 @@ from dokkai.data.arrow import is_data_set
 from dokkai.data.choice_layouts import read_layout, unfold
 from dokkai.data.columns import WORDS, has_a_word_a_line, read_sentences
 from dokkai.data.squad import question_records
-from dokkai.data.tables import Record, format_of, read_table
-from dokkai.data.text import read_lines
+from dokkai.data.tables import Record, format_of, json_lines, read_table
+from dokkai.data.text import name_of, read_lines
 from dokkai.errors import UserError
 from dokkai.files import parse_json
 from dokkai.pipeline import load
@@ -58,7 +58,7 @@ _Records = Iterator[tuple[int, Record]]  # with the number that is the id of one
 def _records(file: str, settings: Any) -> _Records:
     layout = getattr(settings, "layout", "table")
     if _holds_json_lines(file, settings):
-        return unfold(_json_lines(file), layout, _name(file), is_labelled=False)
+        return unfold(json_lines(read_lines(file), name_of(file)), layout, name_of(file), is_labelled=False)
     if isinstance(settings, QuestionAnsweringSettings):
         return enumerate(question_records(file, settings.model_copy(update={"format": _format(file, settings)})))
     if layout != "table":
@@ -122,21 +122,6 @@ def _first_line(file: str) -> str:
     return next((line for line in read_lines(file) if line.strip()), "{")
 
 
-def _json_lines(file: str) -> _Records:
-    for number, line in enumerate(read_lines(file), start=1):
-        if not line.strip():
-            continue
-        try:
-            values = parse_json(line)
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"{_name(file)} line {number}: not JSON ({error.msg}); one JSON object per line is needed"
-            ) from error
-        if not isinstance(values, dict):
-            raise UserError(f'{_name(file)} line {number}: not a JSON object; write one such as {{"text": "..."}}')
-        yield number - 1, Record(f"line {number}", values)
-
-
 def _blocks(task: Task, examples: Iterator[Any]) -> Iterator[list[Any]]:
     """Some examples at a time; of sentences that are read with the text around them whole documents."""
     has_context = getattr(task.settings, "document_context", False)
@@ -154,8 +139,4 @@ def _parse(task: Task, number: int, record: Record, file: str) -> Any:
     try:
         return task.parse(record.values, number, record.place)
     except UserError as error:
-        raise UserError(f"{_name(file)} {error}") from error
-
-
-def _name(file: str) -> str:
-    return "standard input" if file == "-" else file
+        raise UserError(f"{name_of(file)} {error}") from error

@@ -37,6 +37,11 @@ def test_lists_of_any_length(tmp_path):
     assert [len(item.choices) for item in found] == [2, 3]
 
 
+def test_lists_in_cells(tmp_path):
+    found = read(tmp_path / "q.csv", "question,choices,label\nWho?,\"['x', 'y, z']\",1\n")
+    assert found == [ChoiceQuestion(None, "Who?", ("x", "y, z"), 1, "0", "line 2")]
+
+
 def test_labels_as_the_files_write_them():
     question = ChoiceQuestion(None, "Who?", ("x", "y"), 1, "0", "line 1")
     for label_is, shown in (("number", 1), ("number-from-1", 2), ("letter", "B"), ("text", "y")):

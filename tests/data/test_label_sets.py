@@ -41,6 +41,12 @@ def test_a_list(tmp_path):
     assert [row.labels for row in found] == [("x, y", "3"), ()]
 
 
+def test_lists_in_cells(tmp_path):
+    """As JSON, and as pandas writes lists to CSV: their marks are no part of the labels."""
+    found = read(tmp_path, 'text,labels\none,"[""x, y"", ""z""]"\ntwo,"[\'x\', \'z\']"\nthree,[]\nfour,"x, z"\n')
+    assert [row.labels for row in found] == [("x, y", "z"), ("x", "z"), (), ("x", "z")]
+
+
 def test_a_column_for_each(tmp_path):
     table = "text,good,bad,new\none,1,0,1\ntwo,0,0,0\n"
     found = read(tmp_path, table, label_columns=["new", "good"])

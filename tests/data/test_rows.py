@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from dokkai.data.rows import Row, read_rows
-from dokkai.data.tables import read_table
+from dokkai.data.tables import listed, read_table
 from dokkai.errors import UserError
 
 
@@ -125,6 +125,40 @@ def test_json_list_called_data(write, number):
     rows = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}][:number]
     found = read_rows(write("a.json", json.dumps({"schema": {"fields": []}, "data": rows}, indent=1)))
     assert found == [Row("a", None, "x", "0", "entry 1"), Row("b", None, "y", "1", "entry 2")][:number]
+
+
+def test_json_by_columns_as_pandas_writes_it(write):
+    columns = {"text": {"0": "a", "5": "b", "7": "c"}, "label": {"0": "x", "5": "y"}}
+    table = read_table(write("a.json", json.dumps(columns)), {})
+    assert [record.values for record in table.records] == [
+        {"text": "a", "label": "x"},
+        {"text": "b", "label": "y"},
+        {"text": "c"},
+    ]
+    (row,) = read_table(write("b.json", '{"text": {"de": "a"}}'), {}).records  # names are no numbers of rows
+    assert row.values == {"text": {"de": "a"}}
+
+
+def test_one_json_object_on_several_lines(write):
+    assert read_rows(write("a.json", '{\n "text": "a",\n "label": "x"\n}\n')) == [Row("a", None, "x", "0", "line 1")]
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ('["it\'s", "\\ud83d\\ude00", 3]', ["it's", "\U0001f600", 3]),
+        ("[]", []),
+        ("""['a, b', "it's", 'it\\'s \\\\ "c"']""", ["a, b", "it's", 'it\'s \\ "c"']),
+        ("""['a' "it's"\n 'b']""", ["a", "it's", "b"]),  # numpy
+    ],
+)
+def test_lists_that_texts_write(cell, expected):
+    assert listed(cell) == expected
+
+
+@pytest.mark.parametrize("value", ["[a]", "['a'", "['a'] ['b']", "['a'b']", "['\\x']", "a", "", None, 3, ["a"]])
+def test_what_is_no_written_list_stays(value):
+    assert listed(value) == value
 
 
 def test_compressed(write):

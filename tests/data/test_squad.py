@@ -63,6 +63,21 @@ def test_records_called_data(tmp_path):
     assert (question.question, question.context, question.answers) == ("Who?", "Ada came.", (Answer("Ada", 0),))
 
 
+def test_one_record_alone(tmp_path):
+    record = {"question": "Who?", "context": "Ada came.", "answer": "Ada"}
+    (question,) = read_squad(write(tmp_path, record))
+    assert (question.question, question.answers) == ("Who?", (Answer("Ada", 0),))
+
+
+def test_columns_as_pandas_writes_them(tmp_path):
+    columns = {"question": ["Who?", "When?"], "context": ["Ada came.", "Today."], "answer": ["Ada", "Today"]}
+    content = {name: {str(row): value for row, value in enumerate(values)} for name, values in columns.items()}
+    assert [question.answers for question in read_squad(write(tmp_path, content))] == [
+        (Answer("Ada", 0),),
+        (Answer("Today", 0),),
+    ]
+
+
 def test_compressed_with_byte_order_mark(tmp_path):
     path = tmp_path / "file.json.xz"
     path.write_bytes(lzma.compress(json.dumps(squad(entry(start=CONTEXT.index("710")))).encode("utf-8-sig")))

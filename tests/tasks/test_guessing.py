@@ -356,6 +356,36 @@ GUESSES = {
         {"kind": "token-classification", "words": "Word", "tags": "POS", "id": "Sentence #"},
         "",
     ),
+    "labels in cells that write lists": (
+        "a.csv",
+        table("text,labels", f"{TEXT},\"['x', 'y']\"", "another,[]", "a third,\"['x']\""),
+        {"kind": "multi-label", "text": "text", "label": "labels"},
+        "column 'labels' holds lists",
+    ),
+    "choices in cells that write lists": (
+        "a.csv",
+        table("question,choices,answer", 'Who?,"[""x"", ""y""]",A', "When?,\"['u', 'v']\",B"),
+        {
+            "kind": "multiple-choice",
+            "question": "question",
+            "choices": ["choices"],
+            "label": "answer",
+            "label_is": "letter",
+        },
+        "column 'choices' holds lists",
+    ),
+    "words and tags in cells that write lists": (
+        "a.csv",
+        table("tokens,ner_tags", "\"['EU', 'talks']\",\"['B-ORG', 'O']\"", "\"['Ann']\",\"['B-PER']\""),
+        {"kind": "token-classification", "words": "tokens", "tags": "ner_tags"},
+        "hold a list each",
+    ),
+    "columns as pandas writes them": (
+        "a.json",
+        {"text": {str(n): f"{TEXT} {n}" for n in range(6)}, "label": {str(n): "yn"[n % 2] for n in range(6)}},
+        {"kind": "classification", "text": "text", "label": "label"},
+        "column 'label' holds 2 different values",
+    ),
     "words with classes": (
         "a.csv",
         table("word,label", "good,yes", "bad,no"),

@@ -7,7 +7,7 @@ from string import ascii_uppercase
 
 from dokkai.data.choice_layouts import read_layout
 from dokkai.data.rows import check_ids
-from dokkai.data.tables import Table, no_column, read_table, text_of
+from dokkai.data.tables import Table, listed, no_column, read_table, text_of
 from dokkai.errors import UserError
 from dokkai.settings import MultipleChoiceSettings
 
@@ -92,7 +92,7 @@ def _choices(values: dict[str, object], columns: Sequence[str], where: str) -> t
     (column,) = columns
     if column not in values:
         raise UserError(no_column(where, column, list(values)))
-    found = values[column]
+    found = listed(values[column])
     if not isinstance(found, list) or len(found) < 2 or not all(isinstance(choice, str) for choice in found):
         raise UserError(f"{where}: column '{column}' is no list of two choices or more; or name all columns of choices")
     return tuple(found)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dokkai.data.rows import check_ids
-from dokkai.data.tables import no_column, read_table, text_of
+from dokkai.data.tables import listed, no_column, read_table, text_of
 from dokkai.errors import UserError
 from dokkai.settings import MultiLabelSettings
 
@@ -50,7 +50,7 @@ def read_label_sets(path: str | Path, settings: MultiLabelSettings) -> list[Labe
 
 def _listed(values: dict[str, object], settings: MultiLabelSettings, where: str) -> tuple[str, ...]:
     column = settings.label
-    value = values.get(column)
+    value = listed(values.get(column))
     if column not in values:
         raise UserError(no_column(where, column, list(values)))
     if isinstance(value, list):

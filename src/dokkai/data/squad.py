@@ -14,9 +14,10 @@ from dokkai.data.label_sets import FLAGS
 from dokkai.data.tables import (
     Record,
     format_of,
+    json_lines,
     no_column,
     read_table,
-    records_called_data,
+    records_in,
     refuse_spreadsheet,
     text_of,
 )
@@ -165,15 +166,14 @@ def _entries_of(path: str | Path, name: str, settings: QuestionAnsweringSettings
     try:
         content = parse_json("\n".join(lines))
     except json.JSONDecodeError as error:
-        content = _json_lines(lines, name)
-        if content is None:
+        if not _begins_with_json(lines):
             table = ", or a table, with task.format=csv, tsv, jsonl or parquet" if form is None else ""
             raise UserError(
                 f"{name}: not JSON (line {error.lineno}: {error.msg}); a SQuAD file is needed{table}"
             ) from error
-        yield from content
+        yield from ((record.place, record.values) for _, record in json_lines(lines, name))
         return
-    match records_called_data(content):
+    match records_in(content) or [content]:
         case [dict() as first, *_] as records if s.context in first:
             content = records
     if isinstance(content, list):
@@ -182,21 +182,13 @@ def _entries_of(path: str | Path, name: str, settings: QuestionAnsweringSettings
         yield from _articles(content, s)
 
 
-def _json_lines(lines: Sequence[str], name: str) -> list[tuple[str, object]] | None:
-    """JSON lines under the name .json, with a question each; None if the first is none. UserError for a later one."""
-    found = list[tuple[str, object]]()
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            found.append((f"line {number}", parse_json(line)))
-        except json.JSONDecodeError as error:
-            if not found:
-                return None
-            raise UserError(
-                f"{name} line {number}: not JSON ({error.msg}); one JSON object per line is needed"
-            ) from error
-    return found
+def _begins_with_json(lines: Sequence[str]) -> bool:
+    """Whether the first line is JSON by itself, as JSON lines under the name .json are."""
+    try:
+        parse_json(next((line for line in lines if line.strip()), ""))
+    except json.JSONDecodeError:
+        return False
+    return True
 
 
 def _articles(content: object, settings: QuestionAnsweringSettings) -> _Entries:

@@ -1,10 +1,11 @@
 """Reading tables to records, each with the line it stands in: CSV, TSV, JSON lines, JSON lists; Parquet, data sets."""
 
+import ast
 import csv
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -20,6 +21,8 @@ from dokkai.settings.fields import TableFormat
 _FORMATS: tuple[str, ...] = get_args(TableFormat)
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
 _QUOTED = re.compile('"[^"]*"')
+_ITEM = r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*\""""
+_LIST = re.compile(rf"\[\s*(?:(?:{_ITEM})(?:,\s*|\s+|(?=\])))+\]")
 _NUM_SHOWN, _SHOWN = 20, 30  # column names that an error lists, and characters of each
 _FIELD_LIMIT = 2**31 - 1  # the csv module refuses fields above 128 KiB unless told otherwise
 
@@ -78,7 +81,7 @@ def read_table(
                 f"{name}: the ending of the name does not tell the format; give format: {', '.join(_FORMATS)}"
             )
         case "jsonl":
-            records = _json_lines(read_lines(path), name)
+            records = (record for _, record in json_lines(read_lines(path), name))
         case "json":
             records = _json_records(path, name)
         case "csv" | "tsv" as table:
@@ -215,54 +218,64 @@ def _is_number(column: str) -> bool:
 # ---- JSON
 
 
-def _json_lines(lines: Iterator[str], name: str) -> Iterator[Record]:
+def json_lines(lines: Iterable[str], name: str) -> Iterator[tuple[int, Record]]:
+    """The JSON objects on lines, each with the number of its line from 0; blank lines count, and hold none.
+
+    UserError names the line that holds something else.
+    """
     for number, line in enumerate(lines, start=1):
-        if line.strip():
-            place = f"line {number}"
-            yield Record(place, _object(_parsed(line, f"{name} {place}"), f"{name} {place}"))
+        if not line.strip():
+            continue
+        where = f"{name} line {number}"
+        try:
+            value = parse_json(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{where}: not JSON ({error.msg}); one JSON object per line is needed") from error
+        yield number - 1, Record(f"line {number}", _object(value, where))
 
 
 def _json_records(path: str | Path, name: str) -> Iterator[Record]:
-    """A JSON list, bare or called "data" (as pandas writes tables), or JSON lines under the name .json (JGLUE)."""
+    """The records in a JSON value, or JSON lines under the name .json (JGLUE)."""
     lines = list(read_lines(path))
     whole = "\n".join(lines)
-    if whole.lstrip().startswith("["):
-        entries = _parsed(whole, name)
-        assert isinstance(entries, list)
-    else:
-        entries = _called_data(whole)
-    if not entries:
-        return _json_lines(iter(lines), name) if entries is None else iter(())
+    entries: list[object] | None = None
+    try:
+        entries = records_in(parse_json(whole))
+        lines = [whole]  # one record, on however many lines, where it holds none
+    except json.JSONDecodeError as error:
+        if whole.lstrip().startswith("["):
+            raise UserError(
+                f"{name}: not JSON at line {error.lineno} ({error.msg}); a JSON list or JSON lines are needed"
+            ) from error
+    if entries is None:
+        return (record for _, record in json_lines(lines, name))
     return _numbered("entry", (_object(entry, f"{name} entry {n}") for n, entry in enumerate(entries, start=1)))
 
 
-def _called_data(whole: str) -> list[object] | None:
-    try:
-        return records_called_data(parse_json(whole))
-    except json.JSONDecodeError:
-        return None  # JSON lines, or a mistake that the reader of those names
+def records_in(value: object) -> list[object] | None:
+    """The records of a JSON list, bare or called "data", or of ``{column: {"0": ...}}``, as pandas writes both.
+
+    None for anything else, and for the articles of SQuAD, which are a list called "data" too.
+    """
+    match value:
+        case list():
+            return value
+        case {"data": list(entries)}:
+            return None if any(isinstance(entry, dict) and "paragraphs" in entry for entry in entries) else entries
+        case dict() if value and all(_is_column(column) for column in value.values()):
+            rows = dict.fromkeys(chain.from_iterable(value.values()))
+            return [{name: column[row] for name, column in value.items() if row in column} for row in rows]
+    return None
 
 
-def records_called_data(value: object) -> list[object] | None:
-    """The records of ``{"data": [...]}``; None for anything else, and for the articles of SQuAD, which has that too."""
-    entries = value.get("data") if isinstance(value, dict) else None
-    if not isinstance(entries, list) or any(isinstance(entry, dict) and "paragraphs" in entry for entry in entries):
-        return None
-    return entries
-
-
-def _parsed(content: str, where: str) -> object:
-    try:
-        value: object = parse_json(content)
-        return value
-    except json.JSONDecodeError as error:
-        place = f" at line {error.lineno}" if "\n" in content else ""
-        raise UserError(f"{where}: not JSON{place} ({error.msg}); a JSON list or JSON lines are needed") from error
+def _is_column(value: object) -> bool:
+    """Whether it is an object of values by the numbers of their rows."""
+    return isinstance(value, dict) and bool(value) and all(map(_is_number, value))
 
 
 def _object(value: object, where: str) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise UserError(f"{where}: not a JSON object with named values")
+        raise UserError(f'{where}: not a JSON object with named values, such as {{"text": "..."}}')
     return value
 
 
@@ -291,6 +304,25 @@ def text_of(values: dict[str, object], column: str, where: str) -> str:
         case _:
             return str(value)  # a date of a Parquet file
     raise UserError(f"{where}: column '{column}' is {kind}; a text or a number is needed")
+
+
+def listed(value: object) -> object:
+    """The list that a text writes, as JSON or as Python does, in a cell of CSV; any other value as it is."""
+    if not isinstance(value, str) or not value.startswith("["):
+        return value
+    for parse in (parse_json, _parse_python):
+        try:
+            return parse(value)
+        except (SyntaxError, ValueError):
+            continue
+    return value
+
+
+def _parse_python(text: str) -> list[object]:
+    """A list of strings as Python shows it, or numpy, without commas."""
+    if not _LIST.fullmatch(text):
+        raise ValueError(text)
+    return [ast.literal_eval(item) for item in re.findall(_ITEM, text)]
 
 
 def no_column(where: str, column: str, names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from dokkai.data.columns import has_a_word_a_line, read_sentences
 from dokkai.data.squad import read_squad
-from dokkai.data.tables import Table, format_of, no_column, read_table, records_called_data, refuse_spreadsheet
+from dokkai.data.tables import Table, format_of, listed, no_column, read_table, records_in, refuse_spreadsheet
 from dokkai.data.text import read_lines
 from dokkai.errors import UserError, did_you_mean
 from dokkai.files import existing_file, parse_json
@@ -21,7 +21,7 @@ from dokkai.settings import QuestionAnsweringSettings, parse_overrides, parse_se
 from dokkai.settings.fields import TableFormat
 from dokkai.tasks.guessing_columns import KINDS, Guess, guess_from_columns
 from dokkai.tasks.guessing_names import is_usual_name, list_names
-from dokkai.tasks.guessing_values import TAG, Columns
+from dokkai.tasks.guessing_values import TAG, Columns, are_lists
 
 _DEV_SHARE = 0.1  # of the examples, held out where there is no other file to measure on
 _COLUMNS_OF_QUESTIONS = ("question", "context", "answer", "answer_start", "id", "header", "format")
@@ -124,7 +124,7 @@ def _is_squad(path: str | Path) -> bool:
         content = parse_json("\n".join(read_lines(path)))
     except json.JSONDecodeError:
         return False  # JSON lines, or a mistake that the reader of tables names
-    return isinstance(content, dict) and "data" in content and not any(records_called_data(content) or ())
+    return isinstance(content, dict) and "data" in content and not any(records_in(content) or ())
 
 
 def _ends_in_tags(path: str | Path) -> bool:
@@ -200,8 +200,11 @@ def _read(path: str | Path, given: Mapping[str, Any]) -> tuple[Columns, bool]:
 
 
 def _columns(table: Table) -> dict[str, list[Any]]:
+    """The values of each column; where all are lists, or texts that write lists, these lists."""
     names = dict.fromkeys(name for record in table.records for name in record.values)
-    return {name: [record.values.get(name) for record in table.records] for name in names}
+    columns = {name: [record.values.get(name) for record in table.records] for name in names}
+    lists = {name: found for name, values in columns.items() if are_lists(found := list(map(listed, values)))}
+    return columns | lists
 
 
 def _are_names(columns: Columns) -> bool:
