@@ -9,6 +9,7 @@ from dokkai.errors import UserError
 from dokkai.settings import load_settings, parse_settings
 from dokkai.tasks.guessing import guess_recipe, guess_task
 from dokkai.tasks.guessing_columns import Guess, guess_from_columns
+from dokkai.tasks.guessing_names import _ENGLISH, _USUAL
 from dokkai.tasks.guessing_values import lie_in
 
 
@@ -417,6 +418,99 @@ GUESSES = {
         "each record has a question, a context and answers",
     ),
 }
+
+
+JA = "この店の料理はとても美味しかったです。"
+IN_OTHER_LANGUAGES = [
+    ("性別,本文,評価", (f"男,{JA},3", f"女,また行く。{JA},5", f"男,安い。{JA},1"), {"text": "本文", "label": "評価"}),
+    ("店名,感想,感情", (f"梅,{JA},喜", f"松,別の{JA},怒", f"松,三つ目の{JA},哀"), {"text": "感想", "label": "感情"}),
+    (
+        "文1,文2,類似度",
+        (f"{JA},犬が走る。,2.5", f"別の{JA},猫が寝る。,0.5"),
+        {"text": "文1", "pair": "文2", "label": "類似度"},
+    ),
+    (
+        "前提,仮説,ラベル",
+        (f"{JA},犬だ。,含意", f"別の{JA},猫だ。,矛盾"),
+        {"text": "前提", "pair": "仮説", "label": "ラベル"},
+    ),
+    ("質問,回答,正誤", (f"どこ?,{JA},1", f"いつ?,別の{JA},0"), {"text": "質問", "pair": "回答", "label": "正誤"}),
+    (
+        "質問,文章,答え",
+        (f"何が?,{JA},料理", "何が走る?,犬が走る。,犬"),
+        {"question": "質問", "context": "文章", "answer": "答え"},
+    ),
+    (
+        "問題,選択肢１,選択肢２,選択肢３,正解",
+        ("誰?,梅,松,桜,3", "何?,犬,猫,鳥,1"),
+        {
+            "question": "問題",
+            "choices": ["選択肢１", "選択肢２", "選択肢３"],
+            "label": "正解",
+            "label_is": "number-from-1",
+        },
+    ),
+    ("文番号,単語,品詞", ("1,犬,名詞", "1,走る,動詞", "2,猫,名詞"), {"words": "単語", "tags": "品詞", "id": "文番号"}),
+    ("城市,内容,类别", (f"北京,{JA},正", f"上海,别的{JA},负", f"北京,另外{JA},中"), {"text": "内容", "label": "类别"}),
+    (
+        "问题,上下文,答案",
+        (f"何?,{JA},料理", "谁?,犬が走る。,犬"),
+        {"question": "问题", "context": "上下文", "answer": "答案"},
+    ),
+    (
+        "Stadt;Kommentar;Bewertung",
+        (f"Ulm;{TEXT};3", f"Jena;one {TEXT};5", f"Jena;two {TEXT};1"),
+        {"text": "Kommentar", "label": "Bewertung"},
+    ),
+    (
+        "Frage;Kontext;Antwort",
+        ("Wer?;Ada came.;Ada", "Wann?;Not today.;today"),
+        {"question": "Frage", "context": "Kontext", "answer": "Antwort"},
+    ),
+    (
+        "Frage;Antwort A;Antwort B;Lösung",
+        ("Wer?;x;y;B", "Wann?;u;v;A"),
+        {"question": "Frage", "choices": ["Antwort A", "Antwort B"], "label": "Lösung", "label_is": "letter"},
+    ),
+    (
+        "Sexe;Texte;Catégorie",
+        (f"h;{TEXT};a", f"f;one {TEXT};b", f"h;two {TEXT};c"),
+        {"text": "Texte", "label": "Catégorie"},
+    ),
+    (
+        "Ville;Avis;CATEGORIE",
+        (f"Lyon;{TEXT};a", f"Metz;one {TEXT};b", f"Metz;two {TEXT};c"),
+        {"text": "Avis", "label": "CATEGORIE"},
+    ),
+    (
+        "Ciudad;Reseña;Puntuación",
+        (f"Lugo;{TEXT};1", f"Jaca;one {TEXT};2", f"Jaca;two {TEXT};3"),
+        {"text": "Reseña", "label": "Puntuación"},
+    ),
+    ("question;text;answer", ("Who?;Ada came.;Ada", "When?;Not today.;today"), {"context": "text"}),
+    (
+        "question;text;label",
+        (f"Who?;{TEXT};a", f"When?;one {TEXT};b"),
+        {"text": "question", "pair": "text", "label": "label"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("names", "rows", "expected"), IN_OTHER_LANGUAGES)
+def test_names_in_other_languages(names, rows, expected, write):
+    found = guess_task(write("a.csv", table(names, *rows, times=1)), {})[0].task
+    assert {name: found[name] for name in found if name not in ("kind", "no_answer", "scoring")} == expected
+
+
+def test_names_in_other_languages_are_no_english_ones():
+    assert not _USUAL & _ENGLISH.keys()
+
+
+def test_the_beginning_of_an_ending_in_hellaswag(write):
+    """Its ctx_a and ctx_b look like a pair."""
+    lines = [{"ctx_a": TEXT, "ctx_b": "one", "ctx": f"{TEXT} one", "endings": ["a", "b"], "label": n} for n in (0, 1)]
+    task = guess_task(write("a.jsonl", lines), {})[0].task
+    assert (task["kind"], task["context"], task["choices"]) == ("multiple-choice", "ctx", ["endings"])
 
 
 @pytest.mark.parametrize("name", GUESSES)

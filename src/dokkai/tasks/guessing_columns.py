@@ -60,7 +60,7 @@ _ROLES = ("text", "pair", "label", "label_columns", "context", "question", "choi
 _DECIDING = {*_ROLES, "labels", "label_separator", "label_is", "answer_start"} - {"id"}
 _OF_QUESTIONS = {
     "question": QUESTIONS[:2],
-    "context": ("context", "passage", "paragraph", "article", "document"),
+    "context": ("context", "passage", "paragraph", "article", "document", "text"),
     "answer": ("answer", "answer text", "answers"),
 }
 _READ_OF_QUESTIONS = ("question", "context", "answers", "answer", "answer_start", "is_impossible", "title", "id")

@@ -20,6 +20,7 @@ _PAIRS = [  # and names that differ in 1 and 2, or in a and b, alone
     ("query", "title"),  # of a product: ESCI, Crowdflower
     ("search term", "title"),  # Home Depot
     ("query", "text"),
+    ("question", "text"),
     ("query", "answer"),
     ("reference answer", "student answer"),
     ("question", "context"),
@@ -41,12 +42,48 @@ SENTENCE_COLUMNS = ("sentence", "sentence id", "sentence idx", "sentence no", "s
 LABELS = ("label", "labels", "class", "category", "target", "sentiment", "score", "rating", "quality", "stars", "gold")
 SURE_LABELS = LABELS[:5]  # beside other columns of 0 and 1
 MORE_LABELS = ("topic", "intent", "emotion", "genre", "polarity", "similarity", "relevance", "stance", "tags")
-CHOICES = ("choices", "endings", "options", "candidates")
+CHOICES = ("choices", "choice", "endings", "options", "candidates")
 CHOICE = r"(choice|ending|option|answer|alternative)[0-9a-h]|[a-h]"
 RIGHT = ("label", "answer", "answerkey", "correct", "gold", "target")
-CONTEXTS = ("context", "passage", "article", "story", "paragraph", "sent1", "premise", "text")
+CONTEXTS = ("context", "passage", "article", "story", "paragraph", "sent1", "premise", "text", "ctx")
 QUESTIONS = ("question", "query", "sent2", "stem")
 IDS = ("id", "idx", "index", "guid", "uid", "uuid", "key")
+_MEANINGS = {  # in Japanese, Chinese, German, French and Spanish
+    "text": "文章 本文 テキスト 全文 文本 正文 texte texto",
+    "sentence": "文 例文 句子 satz frase",
+    "review": "レビュー 感想 口コミ 评论 評論 rezension avis reseña opinión",
+    "content": "内容 inhalt contenu contenido",
+    "comment": "コメント kommentar commentaire comentario",
+    "message": "メッセージ nachricht mensaje",
+    "tweet": "ツイート",
+    "utterance": "発話",
+    "question": "質問 質問文 設問 問題 問題文 問い 问题 frage pregunta",
+    "context": "文脈 上下文 kontext contexte contexto",
+    "paragraph": "段落 absatz paragraphe párrafo",
+    "article": "記事 artikel artículo",
+    "answer": "答え 回答 解答 正解 正答 正解番号 答案 正确答案 antwort lösung réponse respuesta",
+    "choice": "選択肢 选项 選項 choix opción",
+    "premise": "前提 prämisse prémisse premisa",
+    "hypothesis": "仮説 假设 hypothese hypothèse hipótesis",
+    "label": "ラベル 正誤 标签 標籤 étiquette etiqueta",
+    "class": "クラス 类别 類別 klasse classe clase",
+    "category": "カテゴリ カテゴリー 分類 分类 kategorie catégorie categoría",
+    "sentiment": "情感 stimmung sentimiento",
+    "score": "スコア 点数 得点 評点 分数 puntuación",
+    "rating": "評価 评分 評分 bewertung calificación valoración",
+    "stars": "星 星数 sterne étoiles estrellas",
+    "polarity": "極性 polarität polarité polaridad",
+    "emotion": "感情 情绪 emoción",
+    "topic": "トピック 話題 主题",
+    "intent": "意図 意图",
+    "similarity": "類似度 相似度 ähnlichkeit similarité similitud",
+    "id": "番号 编号 nummer numéro número",
+    "tokens": "トークン",
+    "word": "単語 词 wort mot palabra",
+    "tags": "タグ",
+    "pos": "品詞 词性 wortart",
+    "sentence id": "文番号 satznummer",
+}
 _SIDES = [
     *{name for pair in _SURE_PAIRS[1:] for name in pair},
     *(f"{name}{n}" for name in TEXTS for n in "12ab"),
@@ -101,7 +138,21 @@ def _last_word(name: str) -> str:
 
 
 def plain(name: str) -> str:
+    """The ASCII letters and digits of a name; of one in another language those of the English: choice1 of 選択肢１."""
+    letters = _unaccented(name)
+    for end in (len(letters), len(letters) - 1):
+        if letters[:end] in _ENGLISH and re.fullmatch("[0-9a-h]?", letters[end:]):
+            return _ENGLISH[letters[:end]] + letters[end:]
     return re.sub("[^a-z0-9]", "", _letters(name))
+
+
+def _unaccented(name: str) -> str:
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", name).lower()))
+
+
+_ENGLISH = {
+    _unaccented(word): english.replace(" ", "") for english, words in _MEANINGS.items() for word in words.split()
+}
 
 
 def _letters(name: str) -> str:
@@ -113,7 +164,7 @@ def find_named(columns: Columns, names: Iterable[str], without: Iterable[str] = 
     """The first column with one of these names, else (not ``whole``) with one of them as a word of its name."""
     there = [name for name in columns if name not in set(without)]
     words = {name: {plain(name)} for name in there}
-    more = {name: set(re.split("[^a-z0-9]+", name.lower())) for name in there}
+    more = {name: set(map(plain, re.split(r"[\W_]+", name))) for name in there}
     for of in [words] if whole else [words, more]:
         for wanted in names:
             for name in there:
