@@ -49,6 +49,11 @@ def test_the_help_names_every_verb_and_loads_nothing_heavy():
     assert all(f"\n  {verb} " in done.stdout for verb in VERBS)
 
 
+def test_the_list_of_verbs_says_whole_what_each_does():
+    done = external("--help")
+    assert "..." not in done.stdout.partition("Commands:")[2]
+
+
 def test_without_arguments_the_help_is_shown():
     done = dokkai()
     assert done.code in (0, 2)
@@ -134,6 +139,8 @@ def test_recipes_settings_and_doctor():
     assert "squad" in json.loads(works("recipes", "--json")) and "squad" in works("recipes")
     assert {"name", "default", "description"} == json.loads(works("settings", "train", "--json"))[0].keys()
     assert "train.seed" in works("settings")
+    rows = zip(works("settings", "probe").splitlines(), json.loads(works("settings", "probe", "--json")), strict=True)
+    assert len({line.rindex(row["description"]) for line, row in rows}) == 1  # also behind the longest default
     assert {"name", "value", "is_good", "install"} == json.loads(works("doctor", "--json"))[0].keys()
     assert "torch" in works("doctor")
 

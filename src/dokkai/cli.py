@@ -27,7 +27,7 @@ app = typer.Typer(
 _PART = 1 << 23  # characters of a document that are held at a time
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
-JsonLines = Annotated[bool, typer.Option("--json", help="JSON lines: what this verb prints anyway")]
+JsonLines = Annotated[bool, typer.Option("--json", help="JSON lines: what this verb prints anyway", show_default=False)]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="SECTION.KEY=VALUE", help="settings to change")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; unset: the best there is")]
 Texts = Annotated[list[str], typer.Argument(metavar="TEXT", help="text files (.gz .xz .zst too), or - for stdin")]
@@ -126,7 +126,7 @@ def prepare(
     language: Annotated[str, typer.Option(help="language code for the sentence splitter")] = "en",
     as_json: AsJson = False,
 ) -> None:
-    """Turn text into memory-mapped token shards; blank lines separate documents."""
+    """Turn text into memory-mapped token shards. Blank lines separate documents."""
     from dataclasses import asdict
 
     from dokkai.data.prepare import prepare as run_prepare
@@ -188,7 +188,7 @@ def finetune(
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fine-tune a model on a task; without a recipe the task is guessed from the examples."""
+    """Fine-tune a model on a task. Without a recipe the task is guessed from the examples."""
     from dokkai.training.several import show_table
     from dokkai.training.verb import fine_tune_by_words
 
@@ -239,7 +239,7 @@ def predict(
     device: Device = None,
     as_json: JsonLines = True,
 ) -> None:
-    """Predict: JSON lines or a table in, JSON lines out, in the same order, with ids and labels."""
+    """Predict: JSON lines or a table in, JSON lines out. They keep the order and the ids."""
     from dokkai.predicting import predict_lines
 
     predict_lines(run, file, device)
@@ -289,7 +289,7 @@ def probe(
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a small model on features of an encoder that stays as it is, and score it."""
+    """Train and score a small model on features of an encoder. The encoder stays as it is."""
     from dokkai.training.probing import probe as run_probe
 
     run_probe(recipe, start, train, dev, out, overrides or (), cache, random_weights, device)
@@ -309,7 +309,7 @@ def convert(
     behaviour: Annotated[str | None, typer.Option(help="original, or huggingface; unset: original")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a checkpoint of Google's TensorFlow release to a model directory, and back; change the precision."""
+    """Convert Google's checkpoints to model directories, and back. It changes the precision, too."""
     from dataclasses import asdict
 
     from dokkai.converting import convert as run_convert
@@ -333,7 +333,7 @@ def recipes(
     shapes: Annotated[bool, typer.Option("--shapes", help="list the published model shapes instead")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the recipes that come with dokkai, or the published shapes with their sizes."""
+    """List the recipes, or the published shapes with their sizes."""
     from dokkai.model.config import count_parameters, published_shapes
     from dokkai.settings import load_settings, recipe_names
 
@@ -346,7 +346,9 @@ def recipes(
 
 @app.command(epilog="Example: dokkai settings train")
 def settings(
-    section: Annotated[str | None, typer.Argument(help="model, task, train, or a kind of task")] = None,
+    section: Annotated[
+        str | None, typer.Argument(help="model, task, train, probe, a kind of task, or how a name begins")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List what can be set, with defaults."""
@@ -356,14 +358,14 @@ def settings(
     if as_json:
         print_json([{"name": name, "default": default, "description": line} for name, default, line in rows])
         return
-    width = max(len(name) for name, _, _ in rows)
+    width, space = max(len(name) for name, _, _ in rows), max(len(default) for _, default, _ in rows)
     for name, default, line in rows:
-        print(f"{name:{width}}  {default:8}  {line}")
+        print(f"{name:{width}}  {default:{space}}  {line}")
 
 
 @app.command(epilog="Example: dokkai doctor")
 def doctor(as_json: AsJson = False) -> None:
-    """Show what this machine offers, and what is missing with the line that installs it."""
+    """Show what this machine offers, and how to get what is missing."""
     from dataclasses import asdict
 
     from dokkai.doctor import examine
