@@ -388,6 +388,15 @@ def prior_of_reader(result: dict) -> str:
     return table(["text", "weight", "F1", "first half", "second half"], rows)
 
 
+def follow_ups(result: dict) -> str:
+    """Questions read alone, and behind the last answer too, by what its answer is lowered by."""
+    rows = []
+    for run in result["runs"]:
+        cells = [f"{run[name]:.1f}" if name in run else "" for name in ("f1", "HasAns_f1", "NoAns_f1")]
+        rows.append([run["follows"], str(run["pairs"]), str(run["handicap"]), *cells])
+    return table(["from the one before", "pairs", "handicap", "F1", "with an answer", "without one"], rows)
+
+
 def overlap(result: dict) -> str:
     """A reader on passages that its encoder may have seen, and on others."""
     rows = [
@@ -504,6 +513,7 @@ def render(name: str) -> str:
         "evaluations": evaluations,
         "features": features,
         "first_token": first_token,
+        "follow_ups": follow_ups,
         "frozen_layers": frozen_layers,
         "in_reach": in_reach,
         "memory": memory,

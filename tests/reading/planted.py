@@ -5,16 +5,22 @@ from types import SimpleNamespace
 from dokkai.settings import QuestionAnsweringSettings
 
 
-def reader(*, null=0.0, no_answer=True, **margins):
-    """``null`` is the score of no answer in every passage; a word not in a passage is not found there."""
+def reader(*, null=0.0, no_answer=True, behind="", more=0.0, **margins):
+    """``null`` is the score of no answer in every passage; a word not in a passage is not found there.
+
+    A question that begins with ``behind`` has ``more`` on every margin.
+    """
     settings = QuestionAnsweringSettings(no_answer=no_answer)
     calls = []
 
     def read(question, texts):
         calls.append((question, list(texts)))
-        return [{"nbest": list(_entries(text, margins, null, no_answer))} for text in texts]
+        bonus = more if behind and question.startswith(behind) else 0.0
+        found = {word: margin + bonus for word, margin in margins.items()}
+        return [{"nbest": list(_entries(text, found, null, no_answer))} for text in texts]
 
-    return SimpleNamespace(read=read, task=SimpleNamespace(settings=settings), calls=calls)
+    tokenizer = SimpleNamespace(tokens=str.split)
+    return SimpleNamespace(read=read, task=SimpleNamespace(settings=settings), tokenizer=tokenizer, calls=calls)
 
 
 def _entries(text, margins, null, no_answer):

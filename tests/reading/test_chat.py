@@ -4,7 +4,7 @@ import os
 import pty
 import subprocess
 import sys
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 
@@ -22,13 +22,15 @@ def home(tmp_path_factory):
 def heard(monkeypatch):
     """Let standard input be these lines; returns a function that gives the pairs that were asked."""
 
-    def listen(*lines, refuse=()):
-        pairs = []
+    def listen(*lines, refuse=(), answers=MappingProxyType({})):
+        pairs, listen.answered = [], []
 
-        def answer(question, earlier):
+        def answer(question, earlier, answered):
             pairs.append((question, earlier))
+            listen.answered.append(answered)
             if question in refuse:
                 raise UserError("not that one")
+            return answers.get(question, "")
 
         monkeypatch.setattr(chat, "read_lines", lambda path: iter(lines))
         chat.converse(answer)
@@ -39,6 +41,11 @@ def heard(monkeypatch):
 
 def test_each_question_knows_the_one_before(heard):
     assert heard("Who?", "", "  And when? ", "Where?") == [("Who?", ""), ("And when?", "Who?"), ("Where?", "And when?")]
+
+
+def test_each_question_knows_the_last_answer(heard):
+    heard("Who?", "Why?", "Whom?", "When?", answers={"Who?": "Ada", "Whom?": "Bob"})
+    assert heard.answered == ["", "Ada", "Ada", "Bob"]
 
 
 def test_quit_ends(heard):
@@ -67,7 +74,7 @@ def test_questions_from_a_pipe(home):
 def test_the_history_is_kept(tmp_path, monkeypatch):
     """On a terminal; a later conversation can call it back."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    code = "from dokkai.reading.chat import converse\nconverse(lambda *pair: print('ASKED', *pair))"
+    code = "from dokkai.reading.chat import converse\nconverse(lambda *pair: print('ASKED', *pair) or '')"
     for typed, expected in ((b"Who?\nWhen?\n\x04", b"ASKED When? Who?"), (b"\x1b[A\n:quit\n", b"ASKED When? ")):
         main, other = pty.openpty()
         process = subprocess.Popen(
@@ -117,7 +124,7 @@ def test_an_answer_that_is_given_up(monkeypatch, capsys):
     """Ctrl-C while it is looked for: on a terminal the next question is asked, else the run ends."""
     asked = []
 
-    def answer(question, earlier):
+    def answer(question, earlier, answered):
         asked.append(question)
         raise KeyboardInterrupt
 

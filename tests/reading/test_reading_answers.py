@@ -11,7 +11,7 @@ from dokkai.errors import UserError
 from dokkai.model.config import shape_config
 from dokkai.model.heads import Model
 from dokkai.pipeline import Answer, Pipeline
-from dokkai.reading.answers import Collection, ask
+from dokkai.reading.answers import FOLLOW_UP, Collection, ask
 from dokkai.reading.documents import Document
 from dokkai.settings import QuestionAnsweringSettings
 from dokkai.tasks import create_task
@@ -114,6 +114,31 @@ def test_the_question_before_helps_to_find_the_passage():
     assert "bridge" not in BOTH.best("And when?")[0].text
     assert BOTH.best("And when?", earlier="Who built the bridge?")[0].text.startswith("Cid")
     assert BOTH.best("And the tower?", earlier="Who paid for the bridge?")[0].document is TOWER
+
+
+@pytest.mark.parametrize(("margin", "follows"), [(FOLLOW_UP - 0.1, False), (FOLLOW_UP + 0.1, True)])
+def test_a_question_without_an_answer_is_read_behind_the_last_one(margin, follows, capsys):
+    planted = reader(Ann=-1.0, behind="1698 ", more=1 + margin)
+    found = ask(planted, "and who?", [TOWER], answered="1698")
+    assert [question for question, _ in planted.calls] == ["and who?", "1698 and who?"]
+    assert found[0].question == "and who?"
+    if follows:
+        assert found[0].answer == "Ann" and found[0].score == pytest.approx(margin - FOLLOW_UP)
+        assert found[0].confidence == pytest.approx(1 / (1 + math.exp(FOLLOW_UP - margin)))
+        assert capsys.readouterr().err == "read as: 1698 and who?\n"
+    else:
+        assert found == ask(planted, "and who?", [TOWER]) and not found[0].answer
+        assert ask(planted, "and who?", [TOWER], answered="1698", always_answer=True)[0].score == -1
+        assert capsys.readouterr().err == ""
+
+
+def test_a_question_is_read_as_it_is_first():
+    """Behind the last answer only if it has none, and never cut for it."""
+    planted = reader(Ann=1.0, behind="1698 ", more=9.0)
+    assert ask(planted, "and who?", [TOWER], answered="1698")[0].score == 1 and len(planted.calls) == 1
+    planted = with_settings(reader(Ann=-1.0, behind="1698 ", more=9.0), max_question_length=3)
+    assert ask(planted, "who was it?", [TOWER], answered="1698")[0].answer == "" and len(planted.calls) == 1
+    assert ask(planted, "and who?", [TOWER], answered="1698")[0].answer == "Ann"
 
 
 def test_pages():

@@ -8,7 +8,7 @@ from typing import Any
 from dokkai.data.sentences import sentence_around
 from dokkai.errors import UserError
 from dokkai.pipeline import Answer, Pipeline
-from dokkai.progress import Progress
+from dokkai.progress import Progress, say
 from dokkai.reading.documents import Document
 from dokkai.reading.passages import Span, cut_into_passages
 from dokkai.reading.ranking import Ranking, terms
@@ -20,6 +20,7 @@ PASSAGES = 20
 
 _EARLIER = 0.5  # what a word of the question before counts in the ranking, beside 1 for a word of this one
 PRIOR = 1.0  # log-odds that a point of BM25 is worth, as measured by benchmarks/passages.py
+FOLLOW_UP = 3.0  # that the score of an answer to a follow-up is lowered by, as measured by benchmarks/follow_ups.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +104,37 @@ def ask(
     num_passages: int = PASSAGES,
     always_answer: bool = False,
     earlier: str = "",
+    answered: str = "",
 ) -> list[FoundAnswer]:
     """The ``n_best`` answers to a question, the best first, from the passages of all documents that fit it best.
 
     If there is none, the list begins with one whose ``answer`` is "", and those that come closest follow;
     ``always_answer`` leaves "no answer" out. Answers that share a place or a text with a better one are left out.
-    ``earlier``, the question before in a conversation, helps to find passages. UserError if the question is empty or
-    the model was not fine-tuned for questions.
+    ``earlier``, the question before in a conversation, helps to find passages. Behind ``answered``, the last answer in
+    it, a question is read once more that has none alone: "John Smeaton and when?". UserError if the question is empty
+    or the model was not fine-tuned for questions.
     """
     if not question.strip():
         raise UserError("the question is empty")
     collection = documents if isinstance(documents, Collection) else Collection(documents)
     passages = collection.best(question, num_passages, earlier)
-    predictions = reader.read(question, [passage.text for passage in passages])
+    texts = [passage.text for passage in passages]
+    predictions = reader.read(question, texts)
     assert reader.task is not None
     settings: QuestionAnsweringSettings = reader.task.settings
+    found = choose_answers(question, passages, predictions, settings, n_best)
+    if found[0].answer:
+        return found
+    whole = f"{answered} {question}"
+    if answered and len(reader.tokenizer.tokens(whole)) <= settings.max_question_length:
+        again = choose_answers(question, passages, reader.read(whole, texts), settings, n_best, handicap=FOLLOW_UP)
+        if again[0].answer:
+            say(f"read as: {whole}")
+            return again
     if always_answer:
         settings = settings.model_copy(update={"null_threshold": math.inf})
-    return choose_answers(question, passages, predictions, settings, n_best)
+        found = choose_answers(question, passages, predictions, settings, n_best)
+    return found
 
 
 def choose_answers(
@@ -130,12 +144,13 @@ def choose_answers(
     settings: QuestionAnsweringSettings,
     n_best: int = 1,
     prior: float = PRIOR,
+    handicap: float = 0.0,
 ) -> list[FoundAnswer]:
     """The list that ``ask`` returns, from what the reader found in each passage; the first fits the question best.
 
-    ``prior`` is what a point of BM25 is worth in log-odds.
+    ``prior`` is what a point of BM25 is worth in log-odds; ``handicap`` is taken off every score.
     """
-    candidates = _candidates(passages, predictions, settings, prior)
+    candidates = _candidates(passages, predictions, settings, prior, handicap)
     probabilities, null_prob = weigh([item.score for item in candidates], settings) if candidates else ([], 1.0)
     found = []
     if not candidates or (settings.no_answer and candidates[0].score < -settings.null_threshold):
@@ -154,7 +169,8 @@ def choose_answers(
 class _Candidate:
     """A span of a document that may be the answer.
 
-    ``score`` is that of ``Answer``, less what its passage fits the question worse than the best passage does.
+    ``score`` is that of ``Answer``, less what its passage fits the question worse than the best passage does, less the
+    handicap.
     """
 
     passage: Passage
@@ -171,11 +187,12 @@ def _candidates(
     predictions: Sequence[dict[str, Any]],
     settings: QuestionAnsweringSettings,
     prior: float,
+    handicap: float,
 ) -> list[_Candidate]:
     """Those of all passages, the best first; a text that occurs twice counts once."""
     found: list[_Candidate] = []
     for passage, prediction in zip(passages, predictions, strict=True):
-        behind = settings.temperature * prior * (passages[0].rank_score - passage.rank_score)
+        behind = settings.temperature * prior * (passages[0].rank_score - passage.rank_score) + handicap
         entries = [entry for entry in prediction["nbest"] if entry["answer"]]
         for entry, margin in zip(entries, margins(prediction["nbest"], settings), strict=True):
             start, end = passage.start + entry["start"], passage.start + entry["end"]

@@ -16,13 +16,14 @@ _COMMANDS = {":help": "this list", ":quit": "leave (Ctrl-D does it too)"}
 _KEPT = 1000  # questions of the history
 
 
-def converse(answer: Callable[[str, str], None]) -> None:
-    """Call ``answer(question, question before)`` for each question that is typed, or for each line of standard input.
+def converse(answer: Callable[[str, str, str], str]) -> None:
+    """Call ``answer`` for each question that is typed, or for each line of standard input.
 
+    Its arguments are the question, the question before and the last answer; it returns its answer, "" if there is none.
     ``:quit`` or the end of input ends it. On a terminal questions can be edited and called back, also those of earlier
     conversations. A mistake in one question is said, and the next is asked for.
     """
-    before = ""
+    before = answered = ""
     is_typed = sys.stdin.isatty() and sys.stdout.isatty()
     if is_typed:
         say("Ask a question; :quit or Ctrl-D ends.")
@@ -36,7 +37,7 @@ def converse(answer: Callable[[str, str], None]) -> None:
             say(f"no command {question}{did_you_mean(question, _COMMANDS)}")
         elif question:
             try:
-                answer(question, before)
+                answered = answer(question, before, answered) or answered
             except UserError as error:
                 say(str(error))
             except KeyboardInterrupt:

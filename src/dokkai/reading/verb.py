@@ -40,7 +40,7 @@ def answer_from_files(
     reader = load(model, device)
     collection = Collection(read_documents(files))
 
-    def answer(question: str, earlier: str = "") -> None:
+    def answer(question: str, earlier: str = "", answered: str = "") -> str:
         found = ask(
             reader,
             question,
@@ -49,11 +49,13 @@ def answer_from_files(
             num_passages=num_passages,
             always_answer=always_answer,
             earlier=earlier,
+            answered=answered,
         )
         if as_json:
             print_answers(found, indent=None if chat else 2)
         else:
             show_answers(found, n_best)
+        return found[0].answer
 
     converse(answer) if chat else answer(question)
 
