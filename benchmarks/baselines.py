@@ -25,7 +25,9 @@ _REPEATED = re.compile(r"(.)(?=\1)")
 def baselines(task: Task, train: Sequence[Any], dev: Sequence[Any]) -> list[dict[str, Any]]:
     """The scores of all that there are for the kind, each as a run with its ``side`` and ``metrics``."""
     models: dict[str, Callable[..., list[dict[str, Any]]]] = {"majority": majority}
-    if task.kind == "multiple-choice":
+    if task.kind == "similarity":
+        models = {"tf-idf": cosines}
+    elif task.kind == "multiple-choice":
         models |= {"tf-idf": nearest_choices, "features": choices}
     elif task.kind == "question-answering":
         models |= {"tf-idf": sentences}
@@ -91,6 +93,15 @@ def numbers(task: Task, train: Sequence[Any], dev: Sequence[Any], is_rich: bool 
     model = GridSearchCV(Ridge(), {"alpha": [1 / strength for strength in STRENGTHS]}, cv=folds)
     values = model.fit(x, [float(item.label) for item in train]).predict(y)
     return [{"value": float(value)} for value in values]
+
+
+def cosines(task: Task, train: Sequence[Any], dev: Sequence[Any]) -> list[dict[str, Any]]:
+    """The cosine of the words of two texts by TF-IDF; of ``train`` only how frequent words are, no score."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(sublinear_tf=True).fit(text for item in train for text in (item.text, item.pair))
+    first, second = map(vectorizer.transform, ([item.text for item in dev], [item.pair for item in dev]))
+    return [{"similarity": float(value)} for value in np.asarray(first.multiply(second).sum(1))[:, 0]]
 
 
 def text_features(train: Sequence[Any], dev: Sequence[Any], is_rich: bool) -> tuple[Any, Any]:

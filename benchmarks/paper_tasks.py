@@ -8,7 +8,8 @@ For each task, on the development data (``$DOKKAI_DATA``):
   for questions: no answer);
 - ``tf-idf``: words and pairs of words by TF-IDF and logistic regression (scikit-learn), its regularization searched on
   the training file; for two texts what they share and what not; for a number ridge regression on the same; for choices
-  the likeness to the text; for questions the sentence that is most like the question (all in ``baselines.py``);
+  the likeness to the text; for vectors of sentences the cosine; for questions the sentence that is most like the
+  question (all in ``baselines.py``);
 - ``features``: the same with features made by hand: for pairs and choices how alike they are, for tags the letters of a
   word and its neighbours;
 - ``random weights``: the same recipe and the same shape, with ``--random-weights``;
@@ -46,6 +47,15 @@ TASKS: dict[str, tuple[str, str, str, list[str]]] = {  # recipe, training file, 
     "mrpc": ("mrpc", "glue/MRPC-train.tsv", "glue/MRPC-dev.tsv", []),
     "rte": ("rte", "glue/RTE-train.tsv", "glue/RTE-dev.tsv", []),
     "sts-b": ("sts-b", "glue/STS-B-train.csv", "glue/STS-B-dev.csv", []),
+    "sentence-vectors": (
+        "sentence-vectors",
+        "glue/STS-B-train.csv",
+        "glue/STS-B-dev.csv",
+        [
+            *["task.format=tsv", "task.ragged=true", "task.header=false", "task.text=5", "task.pair=6", "task.label=4"],
+            *["task.positive=4.0", "task.max_length=64", "train.epochs=5"],
+        ],
+    ),
     "conll-2003": (
         "conll-2003",
         "conll2003/train.iob2",

@@ -8,8 +8,8 @@ On SQuAD-like dev files (``$DOKKAI_DATA/squad``):
   answerable ones refused;
 - of the answers shown on 2.0 with a confidence, how many are right (exact match), by tenths, and the calibration error;
 - twenty answers as they came: questions of 2.0 drawn by a fixed seed;
-- with ``--examples``, of ``examples/dev.json`` in their place: the same figures as of 2.0, and the first question about
-  each passage with its answer.
+- with ``--examples``, of ``examples/dev.json`` and ``examples/train.json`` in their place: the same figures as of 2.0,
+  and the first question about each passage with its answer.
 
 Kinds of answer go by simple rules, in this order: ``date`` has a month, a weekday, a year of four digits or a century;
 ``number`` has a digit or a word for a number; ``person`` and ``place`` are capitalized and the question asks who, or
@@ -205,7 +205,8 @@ def main() -> None:
     args = parser.parse_args()
     reader, task = reader_of(parser, args.model)
     if args.examples:
-        runs = [may_refuse(reader, task, ROOT / "examples" / "dev.json", first_of_each)]
+        files = [ROOT / "examples" / name for name in ("dev.json", "train.json")]
+        runs = [may_refuse(reader, task, file, first_of_each) for file in files]
     else:
         runs = [must_answer(reader, task, args.data / "squad" / "dev-v1.1.json.xz")]
         if task.settings.no_answer:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ from dokkai.settings import load_settings
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import agreement
+import baselines
 import collect
 import measuring
 import paper_tasks
@@ -38,6 +40,25 @@ def test_the_last_line_of_a_training_is_collected(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(record))
     kept = [line["step"] for line in collect.run_record(tmp_path)["training"]]
     assert kept == [*range(1, 250, 2), 250]
+
+
+def test_the_calibration_is_collected_where_there_is_one(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "tokens": 1}\n')
+    record = dict.fromkeys(("command", "settings", "versions", "metrics")) | {"sources": {}}
+    found = {"temperature": 1.5, "ece_before": 0.2, "ece_after": 0.1}
+    for facts in ({}, {"calibration": found}):
+        (tmp_path / "run.json").write_text(json.dumps(record | facts))
+        collected = collect.run_record(tmp_path)
+        assert {key: collected[key] for key in collected if key == "calibration"} == facts
+
+
+def test_vectors_of_sentences_stand_beside_the_cosine_of_their_words():
+    texts = [("a red house", "a red house"), ("a red house", "a red barn"), ("a red house", "two dogs bark")]
+    rows = [SimpleNamespace(text=text, pair=pair) for text, pair in texts]
+    task = SimpleNamespace(kind="similarity", score=lambda examples, found: [item["similarity"] for item in found])
+    (run,) = baselines.baselines(task, rows, rows)
+    same, near, far = run["metrics"]
+    assert run["side"] == "tf-idf" and same == pytest.approx(1) and 0 < near < 1 and far == 0
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="the commit is asked of git")
