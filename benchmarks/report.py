@@ -445,9 +445,9 @@ def reading_by(result: dict, name: str) -> str:
     return table([name.replace("-", " "), "questions", "EM", "F1"], rows)
 
 
-def reading_refused(result: dict, place: int = 1) -> str:
+def reading_refused(result: dict) -> str:
     """How often it rightly and wrongly says that there is no answer."""
-    found, scores = result["runs"][place]["refused"], result["runs"][place]["scores"]
+    found, scores = result["runs"][1]["refused"], result["runs"][1]["scores"]
     rows = [
         ["questions without an answer that it refused", f"{scores['NoAns_total']:,.0f}", f"{found['caught']:.1f} %"],
         ["questions with one that it refused", f"{scores['HasAns_total']:,.0f}", f"{found['falsely_refused']:.1f} %"],
@@ -471,15 +471,20 @@ def reading_confidence(result: dict) -> str:
 
 
 def reading_examples(result: dict) -> str:
-    """The passages of the examples: scores, refusals, and the first question of each."""
-    found = result["runs"][0]
-    rows = [[name, *(f"{found['scores'][f'{key}{kind}']:.1f}" for kind in ("exact", "f1"))] for name, key in _PARTS]
-    parts = (table(["", "EM", "F1"], rows), reading_refused(result, 0), reading_answers(result, 0))
-    return "\n\n".join(parts)
+    """The passages of the examples: scores and refusals of each file."""
+    rows = []
+    for run in result["runs"]:
+        for name, key in _PARTS:
+            scores = run["scores"]
+            cells = [f"{scores[f'{key}total']:,.0f}", *(f"{scores[f'{key}{kind}']:.1f}" for kind in ("exact", "f1"))]
+            share = {"NoAns_": "caught", "HasAns_": "falsely_refused"}.get(key)
+            rows.append([run["file"], name, *cells, f"{run['refused'][share]:.1f} %" if share else ""])
+    return table(["file", "", "questions", "EM", "F1", "refused"], rows)
 
 
-def reading_answers(result: dict, place: int = 1) -> str:
-    """Answers as they came."""
+def reading_answers(result: dict) -> str:
+    """Answers as they came, of the first file that has them."""
+    found = next(run["as they came"] for run in result["runs"] if "as they came" in run)
     rows = [
         [
             item["question"].replace("|", "\\|"),
@@ -488,7 +493,7 @@ def reading_answers(result: dict, place: int = 1) -> str:
             f"{100 * item['confidence']:.0f} %",
             "yes" if item["is_right"] else "no",
         ]
-        for item in result["runs"][place]["as they came"]
+        for item in found
     ]
     return table(["question", "right answer", "its answer", "confidence", "right"], rows)
 
@@ -496,7 +501,7 @@ def reading_answers(result: dict, place: int = 1) -> str:
 def render(name: str) -> str:
     """The table called ``FILE:KIND``, ``FILE:curve:RUN`` or ``FILE:layers:MODEL``; kinds are the functions above.
 
-    ``task-*:tasks`` and ``baselines-*:tasks`` are of all such files. Where there is none yet, that is said instead.
+    ``task-*:tasks`` is of all such files. Where there is none yet, that is said instead.
     """
     file, kind, *run = name.split(":")
     found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{file}.json"))}
