@@ -1,7 +1,7 @@
 """Copy what run directories recorded into one file: python benchmarks/collect.py NAME RUN... -> results/NAME.json
 
-The file holds the commit, the machine, versions, settings, every held-out evaluation and about a hundred
-training lines, the last among them.
+The file holds the commit, the machine, versions, settings, every held-out evaluation, the calibration (temperature,
+errors before and after) and about a hundred training lines, the last among them.
 """
 
 import argparse
@@ -22,7 +22,8 @@ def run_record(directory: Path) -> dict:
     heldout = [line for line in lines if any(name.startswith("heldout/") for name in line)]
     training = [line for line in lines if "tokens" in line]
     kept = training[: -1 : max(1, len(training) // 100)] + training[-1:]
-    keys = ("command", "settings", "sources", "versions", "metrics")
+    keys = ["command", "settings", "sources", "versions", "metrics"]
+    keys += ["calibration"] * ("calibration" in record)  # what was trained without labels to measure on has none
     for key in ("from", "train", "dev"):  # where the data lie on this machine is nobody's business
         if record["sources"].get(key):
             record["sources"][key] = "/".join(Path(record["sources"][key]).parts[-2:])
