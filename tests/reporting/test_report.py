@@ -158,10 +158,18 @@ def test_a_temperature_that_was_left_out(run):
 
 
 def test_parts_of_a_metric_come_behind_it(tmp_path):
-    names = ("HasAns_f1", "HasAns_total", "exact", "f1", "total")
+    names = ("HasAns_f1", "HasAns_total", "best_exact", "best_exact_thresh", "exact", "f1", "total")
     line = {"step": 1, "loss": 1.0} | {f"heldout/{name}": 1.0 for name in names}
     (tmp_path / "metrics.jsonl").write_text(json.dumps(line), encoding="utf-8")
-    assert [chart.title for chart in draw_panels(read_curves(tmp_path), "f1")] == ["loss", "f1", "exact", "HasAns_f1"]
+    titles = [chart.title for chart in draw_panels(read_curves(tmp_path), "f1")]
+    assert titles == ["loss", "f1", "exact", "HasAns_f1", "best_exact", "best_exact_thresh"]
+
+
+def test_no_steps_between_steps(run):
+    """However few there are."""
+    for chart in draw_panels(read_curves(run)):
+        axis = chart.svg[chart.svg.index('id="matplotlib.axis_1"') : chart.svg.index('id="matplotlib.axis_2"')]
+        assert set(re.findall(r">([^<\n]+)</text>", axis)) <= {"0", "1", "2", "3", "4", "step"}, chart.title
 
 
 def test_many_mistakes_are_counted(tokenizer, run):

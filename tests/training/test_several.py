@@ -1,6 +1,8 @@
 """Several runs by seed or over a grid: each in its directory, the best one's model where a single run has it."""
 
+import html
 import json
+import re
 import statistics
 from types import SimpleNamespace
 
@@ -36,6 +38,14 @@ def record_of(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def table_on(page):
+    """The cells of the table of all runs, and the text below it."""
+    section = re.search(r"<h2>All runs</h2>(.*?)</section>", page.read_text(encoding="utf-8"), re.DOTALL)[1]
+    rows = re.findall("<tr>(.*?)</tr>", section, re.DOTALL)
+    cells = [[html.unescape(cell) for cell in re.findall("<t[hd]>(.*?)</t[hd]>", row)] for row in rows]
+    return cells, section[section.index("</table>") :]
+
+
 @pytest.fixture(scope="module")
 def three(home, tmp_path_factory):
     """Three seeds, and what was printed."""
@@ -69,6 +79,56 @@ def test_the_best_one_lies_at_out(three):
     assert names | {"seeds.json"} == {path.name for path in out.iterdir() if path.is_file()}
     line = json.loads(works("predict", out, stdin='{"text": "Glaciers carve valleys.", "id": "a"}\n'))
     assert line["id"] == "a" and line["label"]
+
+
+def test_the_page_at_out_has_all_runs(three):
+    """Before all that is of the best one alone; the page of each run stays its own."""
+    out, printed = three
+    record = record_of(out / "seeds.json")
+    (head, *rows), below = table_on(out / "report.html")
+    assert head[:3] == ["run", "train.seed", "accuracy"] and {len(row) for row in rows} == {len(head)}
+    for row, run in zip(rows, record["runs"], strict=False):
+        accuracy = f"{run['metrics']['accuracy']:.4f}"
+        mark = " · best" if run["name"] == record["best"] else ""
+        assert row[:3] == [run["name"] + mark, run["name"].removeprefix("seed-"), accuracy]
+    assert [row[:3] for row in rows[3:]] == [
+        [line, "", f"{record[line]['accuracy']:.4f}"] for line in ("mean", "deviation")
+    ]
+    printed = [line.removesuffix("best").split() for line in printed.splitlines()]
+    assert [" ".join(row).replace(" · best", "").split() for row in (head, *rows)] == printed
+    assert f"{record['best']} was kept, the best by accuracy" in below and "seeds.json" in below
+    of_one = (out / record["best"] / "report.html").read_text(encoding="utf-8")
+    assert "All runs" not in of_one
+    page = (out / "report.html").read_text(encoding="utf-8")
+    section = page[page.index("<section>") : page.index("</section>\n") + len("</section>\n")]
+    assert page.index("All runs") < page.index(">Metrics<") and page.replace(section, "", 1) == of_one
+
+
+def test_a_page_of_before_gets_the_table_too(tmp_path):
+    """That of a run which was finished by an older dokkai; a run without a page has none."""
+    old = "<html><body><header>\n&lt;/header&gt;\n</header>\n\n<section>numbers</section></body></html>"
+
+    def train(overrides, run):
+        run.mkdir(parents=True)
+        (run / "run.json").write_text('{"metrics": {"f1": 0.5}}', encoding="utf-8")
+        if "old" in run.parts:
+            (run / "report.html").write_text(old, encoding="utf-8")
+        return SimpleNamespace(task=SimpleNamespace(primary_metric="f1"))
+
+    points = [Point("point-1", ['task.labels=["<a>", "b"]']), Point("point-2", ['task.labels=["b"]'])]
+    run_several("grid", points, tmp_path / "old", train)
+    cells, below = table_on(tmp_path / "old" / "report.html")
+    assert cells == [
+        ["run", "task.labels", "f1"],
+        ["point-1 · best", '["<a>", "b"]', "0.5000"],
+        ["point-2", '["b"]', "0.5000"],
+    ]
+    assert "point-1 was kept" in below and "grid.json" in below
+    page = (tmp_path / "old" / "report.html").read_text(encoding="utf-8")
+    assert page.startswith(old[: old.index("\n\n")]) and page.endswith(old[old.index("\n\n") :])
+    assert (tmp_path / "old" / "point-1" / "report.html").read_text(encoding="utf-8") == old
+    run_several("grid", points, tmp_path / "none", train)
+    assert not (tmp_path / "none" / "report.html").exists()
 
 
 def test_its_folders_lie_there_too(tmp_path):
@@ -144,6 +204,12 @@ def test_a_rate_that_is_too_high(home, tmp_path):
         assert [line.split()[:3] for line in done.out.splitlines()[1:]] == [
             ["point-1", "1e+30", "diverged"],
             ["point-2", "0.001", f"{record['mean']['accuracy']:.4f}"],
+        ]
+        (head, *rows), _ = table_on(out / "report.html")
+        assert head[:3] == ["run", "train.learning_rate", "accuracy"]
+        assert [row[:3] for row in rows] == [
+            ["point-1", "1e+30", "diverged"],
+            ["point-2 · best", "0.001", f"{record['mean']['accuracy']:.4f}"],
         ]
     recipe.write_text(GRID.replace("[1e-3, 1e-4]", "[1e30]"), encoding="utf-8")
     words[words.index(out)] = tmp_path / "none"

@@ -55,8 +55,8 @@ class Chart:
 def draw_panels(curves: Curves, primary: str | None = None) -> list[Chart]:
     """One chart for each panel of the curves: loss, the primary metric, other metrics, then how it was trained."""
     panels = curves.panels
-    others = sorted((name for name in panels if name not in _FIRST), key=lambda name: (name[0].isupper(), name))
-    order = ["loss", *([primary] if primary else []), *others, *_FIRST]  # parts such as HasAns_f1 behind the whole
+    others = sorted((name for name in panels if name not in _FIRST), key=lambda name: (_is_part(name), name))
+    order = ["loss", *([primary] if primary else []), *others, *_FIRST]
     return [_draw_panel(curves, title, panels[title]) for title in dict.fromkeys(order) if title in panels]
 
 
@@ -84,8 +84,16 @@ def draw_histogram(groups: Mapping[str, Sequence[float]], title: str, label: str
     return Chart(title, out[0])
 
 
+def _is_part(name: str) -> bool:
+    """One that comes behind the whole, such as ``HasAns_f1``, or what another threshold would give, ``best_f1``."""
+    return name[0].isupper() or name.startswith("best_")
+
+
 def _draw_panel(curves: Curves, title: str, names: Sequence[str]) -> Chart:
+    from matplotlib.ticker import MaxNLocator  # slow to import: only when there is something to draw
+
     with _figure("step") as (axes, out):
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
         for number, name in enumerate(names):
             steps, values = curves.series[name]
             colour = _SERIES[number % len(_SERIES)]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dokkai.files import write_text
 from dokkai.progress import clock
@@ -12,27 +12,19 @@ from dokkai.reporting.forms import Matrix, Outcomes, Table
 from dokkai.reporting.measurements import read_curves
 from dokkai.settings import TASK_KINDS, ModelSettings, ProbeSettings, TrainSettings
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 REPORT = "report.html"
 _SHOWN_PANELS = 4  # charts that are open at once; the others wait behind a click
 
 
 def write_report(run: Path, record: Mapping[str, Any], outcomes: Outcomes | None = None) -> None:
     """Write ``report.html`` into the run directory from its ``record`` (``run.json``) and its measurements."""
-    from jinja2 import Environment  # here, because nothing else needs it
-    from markupsafe import Markup
-
     curves = read_curves(run)
     best = record.get("best", {})
     charts = draw_panels(curves, best.get("metric"))
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": _number, "percent": _percent, "svg": lambda chart: Markup(chart.svg)}
-    environment.tests |= {
-        "table": lambda part: isinstance(part, Table),
-        "matrix": lambda part: isinstance(part, Matrix),
-        "chart": lambda part: isinstance(part, Chart),
-    }
-    source = (resources.files("dokkai.reporting") / REPORT).read_text(encoding="utf-8")
-    page = environment.from_string(source).render(
+    page = _template().render(
         name=run.resolve().name,
         record=record,
         best=best,
@@ -44,6 +36,28 @@ def write_report(run: Path, record: Mapping[str, Any], outcomes: Outcomes | None
         settings=_settings(record.get("settings", {})),
     )
     write_text(run / REPORT, page)
+
+
+def add_runs(page: str, runs: Table, note: str) -> str:
+    """The page of one of several runs, with the table of them all and a sentence about it at its head."""
+    template = _template()
+    section = "".join(template.blocks["runs"](template.new_context({"part": runs, "several": note})))
+    head, end, rest = page.partition("</header>\n")  # texts have their < escaped: the first is that of the page
+    return f"{head}{end}{section}{rest}"
+
+
+def _template() -> "Template":
+    from jinja2 import Environment  # here, because nothing else needs it
+    from markupsafe import Markup
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": _number, "percent": _percent, "svg": lambda chart: Markup(chart.svg)}
+    environment.tests |= {
+        "table": lambda part: isinstance(part, Table),
+        "matrix": lambda part: isinstance(part, Matrix),
+        "chart": lambda part: isinstance(part, Chart),
+    }
+    return environment.from_string((resources.files("dokkai.reporting") / REPORT).read_text(encoding="utf-8"))
 
 
 def _facts(record: Mapping[str, Any], outcomes: Outcomes | None, steps: int, seconds: float) -> list[tuple[str, str]]:

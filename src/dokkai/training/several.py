@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from dokkai.errors import Diverged, UserError
-from dokkai.files import is_unfinished, link, read_json, remove_unfinished, write_json
+from dokkai.files import is_unfinished, link, read_json, remove_unfinished, write_json, write_text
 from dokkai.pipeline import Pipeline
 from dokkai.progress import say
+from dokkai.reporting.forms import Table
+from dokkai.reporting.page import REPORT, add_runs
 from dokkai.settings import grid_overrides, load_settings
 from dokkai.training.checkpoints import FOLDER
 from dokkai.training.finetune import rate_for_width
@@ -97,7 +99,7 @@ def run_several(kind: str, points: Sequence[Point], out: Path, train: Train) -> 
             f"{out}: of no run the loss stayed finite; lower train.learning_rate and start again in another directory"
         )
     record |= _summary(finished, record["metric"])
-    _place(out / record["best"], out)
+    _place(out / record["best"], out, record)
     record["state"] = "finished"
     write_json(record_path, record)
     return record
@@ -122,6 +124,13 @@ def show_table(record: dict[str, Any]) -> str:
 
     If any was stuck, a column says how often each began anew, and which of them never learned anything.
     """
+    rows = _rows(record)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _rows(record: dict[str, Any]) -> list[list[str]]:
+    """The head of the table and its lines, all of one length; the last column marks the best run."""
     runs, metric = record["runs"], record["metric"]
     known = next(run["metrics"] for run in runs if run["metrics"])
     names = [metric, *(name for name in known if name != metric)][:_MOST_COLUMNS]
@@ -139,8 +148,8 @@ def show_table(record: dict[str, Any]) -> str:
     if record["kind"] == "seeds" and len(runs) > 1:
         for line in ("mean", "deviation"):
             rows.append([line, *("" for _ in settings), *(f"{record[line][name]:.4f}" for name in names)])
-    widths = [max(len(row[column]) for row in rows if column < len(row)) for column in range(max(map(len, rows)))]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    longest = max(map(len, rows))
+    return [row + [""] * (longest - len(row)) for row in rows]
 
 
 def _check(out: Path, record_path: Path) -> None:
@@ -174,12 +183,25 @@ def _summary(runs: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:
     }
 
 
-def _place(best: Path, out: Path) -> None:
-    """The files of a run but its checkpoints under ``out`` too, each whole; a kill in between is made good by the same
-    command.
+def _place(best: Path, out: Path, record: dict[str, Any]) -> None:
+    """The files of a run but its checkpoints under ``out`` too, each whole, and all runs in its report; a kill in
+    between is made good by the same command.
     """
     for path in sorted(best.rglob("*")):
         place = path.relative_to(best)
         is_left = is_unfinished(path) or place.parts[0] == FOLDER or path.name.startswith("events.")
-        if path.is_file() and not is_left:
+        if path == best / REPORT:
+            write_text(out / REPORT, _with_all(path.read_text(encoding="utf-8"), record))
+        elif path.is_file() and not is_left:
             link(path, out / place)  # whoever writes to a run replaces its files: the other name stays
+
+
+def _with_all(page: str, record: dict[str, Any]) -> str:
+    """The report of the best run with the table of all; "best" stands beside its name, where a phone shows it too."""
+    head, *rows = ([" · ".join(filter(None, (name, mark))), *cells] for name, *cells, mark in _rows(record))
+    title = "Each seed, mean and deviation" if record["kind"] == "seeds" else "Each point of the grid"
+    note = (
+        f"{record['best']} was kept, the best by {record['metric']}; all else on this page is of this run alone. "
+        f"All numbers lie in {record['kind']}.json."
+    )
+    return add_runs(page, Table(title, head, rows), note)
