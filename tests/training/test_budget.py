@@ -142,6 +142,20 @@ def test_stopped_in_the_midst(machine, prepared, tmp_path, monkeypatch):
         pretrain("demo-pretrain", prepared, tmp_path / "run", SMALL, device="cpu")
 
 
+def test_stopped_after_the_last_update(machine, prepared, tmp_path, monkeypatch):
+    """So that of several runs the next does not begin; what is left is done when it is opened again."""
+    signals = loop._signals
+    monkeypatch.setattr(loop, "_signals", lambda: SignalAfter(machine, 60))
+    with pytest.raises(Interrupted, match="stopped at step 60, 100%"):
+        pretrain("demo-pretrain", prepared, tmp_path / "run", SMALL, device="cpu")
+    monkeypatch.setattr(loop, "_signals", signals)
+    pretrain("demo-pretrain", prepared, tmp_path / "run", SMALL, device="cpu")
+    pretrain("demo-pretrain", prepared, tmp_path / "whole", SMALL, device="cpu")
+    assert records(tmp_path / "run")[1][-1]["step"] == 60
+    finished, whole = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("run", "whole"))
+    assert finished["state"] == "finished" and finished["metrics"] == whole["metrics"]
+
+
 class SignalAfter:
     def __init__(self, machine, updates):
         self._machine, self._updates = machine, updates

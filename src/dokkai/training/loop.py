@@ -165,10 +165,10 @@ def train(
                 keep = settings.keep_checkpoints
                 save_checkpoint(run.path, done, model, optimizers, memory, keep, means, selection.path)
                 saved = time.monotonic()
+            if is_stopping:  # after the last update too: another run may come next (--seeds, --grid)
+                raise Interrupted(f"stopped at {length.place(done, seconds)}; the same command goes on from there")
             if is_last:
                 break  # where a clock ends the run, more updates are prepared already
-            if is_stopping:
-                raise Interrupted(f"stopped at {length.place(done, seconds)}; the same command goes on from there")
     if selection.path:
         selection.move_into(model)
     elif average:
