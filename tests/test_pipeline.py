@@ -269,6 +269,16 @@ def test_a_foreign_task_file_is_refused(tokenizer, tmp_path: Path) -> None:
             load(tmp_path)
 
 
+@pytest.mark.parametrize("labels", [3, "ab", [1, 2], {"a": 0, "b": 1}])
+def test_labels_that_are_no_list_of_words(labels, tokenizer, tmp_path: Path) -> None:
+    """A word of so many letters as there are labels was taken for as many labels."""
+    pipeline("question-answering", tokenizer).save(tmp_path)
+    task = {"kind": "classification", "text": "text"}
+    (tmp_path / "task.json").write_text(json.dumps({"task": task, "labels": labels}))
+    with pytest.raises(UserError, match=r"task\.json: labels(\.0)? must be a (list|word), not"):
+        load(tmp_path)
+
+
 def test_sequences_longer_than_the_model_are_refused(tokenizer) -> None:
     model = pipeline("question-answering", tokenizer).model
     task = create_task(QuestionAnsweringSettings(max_length=384), tokenizer)

@@ -4,9 +4,10 @@ import errno
 import json
 import os
 import re
+import reprlib
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,13 @@ from dokkai.errors import UserError
 from dokkai.progress import say_once
 
 _BLOCK = 1 << 24  # bytes read at once for a checksum
+_WANTED = {  # by the names of pydantic's errors
+    **dict.fromkeys(("int_type", "int_from_float", "int_parsing"), "a whole number"),
+    **dict.fromkeys(("float_type", "finite_number"), "a number"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "an object with names"),
+    **{"string_type": "a word", "bool_type": "true or false", "list_type": "a list"},
+    **{"greater_than_equal": "at least {ge}", "less_than_equal": "at most {le}"},
+}
 
 
 @contextmanager
@@ -88,6 +96,24 @@ def read_json(path: Path, what: str) -> Any:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}; the {what} must be UTF-8 JSON") from error
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: the {what} is not JSON (line {error.lineno}: {error.msg})") from error
+
+
+def fitted(kind: Any, value: Any, where: str, names: Mapping[str, str] | None = None) -> Any:
+    """A parsed JSON value as ``kind``, a type that pydantic knows, which says how strictly.
+
+    UserError names ``where`` and the first part that does not fit; ``names`` are what the file calls some of the parts.
+    """
+    from pydantic import TypeAdapter, ValidationError  # here, because most verbs need it later, or never
+
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+    name = ".".join((names or {}).get(str(part), str(part)) for part in first["loc"] if part != "[key]")
+    if first["type"] in _WANTED:
+        wanted = _WANTED[first["type"]].format(**first.get("ctx", {}))
+        raise UserError(f"{where}: {name or 'it'} must be {wanted}, not {reprlib.repr(first['input'])}")
+    raise UserError(f"{where}: {name}{': ' if name else ''}{first['msg'].removeprefix('Value error, ')}")
 
 
 def existing_file(path: Path) -> Path:

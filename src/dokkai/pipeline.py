@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from dokkai.data.order import split_by_tokens
 from dokkai.data.sentences import sentence_around
 from dokkai.data.squad import Question
 from dokkai.errors import UserError
 from dokkai.evaluation.metrics import are_entity_tags
-from dokkai.files import read_json, write_json
+from dokkai.files import fitted, read_json, write_json
 from dokkai.hub import resolve
 from dokkai.model.checkpoint import CONFIG, LoadReport, load_model, save_model
 from dokkai.model.config import read_labels
@@ -301,6 +301,12 @@ def check_length(task: Task, model: Model) -> None:
             )
 
 
+class _TaskFile(BaseModel):
+    model_config = ConfigDict(strict=True)
+    task: TaskSettings
+    labels: list[str] | None = None
+
+
 def _read_task(path: Path) -> dict[str, Any]:
     values = read_json(path / TASK, "task of a model")
     if not isinstance(values, dict) or "task" not in values:
@@ -310,13 +316,11 @@ def _read_task(path: Path) -> dict[str, Any]:
 
 def _load_task(path: Path, tokenizer: Tokenizer) -> Task:
     check_origin(path, tokenizer)
-    values = _read_task(path)
     try:
-        adapter: TypeAdapter[TaskSettings] = TypeAdapter(TaskSettings)
-        settings = adapter.validate_python(values["task"])
-    except ValidationError as error:
-        raise UserError(f"{path / TASK}: {error.errors()[0]['msg']}; written by another version of dokkai?") from error
-    return create_task(settings, tokenizer, tuple(map(str, values.get("labels") or ())))
+        found: _TaskFile = fitted(_TaskFile, _read_task(path), str(path / TASK))
+    except UserError as error:
+        raise UserError(f"{error}; written by another version of dokkai?") from None
+    return create_task(found.task, tokenizer, tuple(found.labels or ()))
 
 
 def _check_task(task: Task, model: Model, path: Path) -> None:

@@ -172,6 +172,14 @@ def test_what_is_absent_or_foreign_takes_the_default():
         ({"num_hidden_layers": 2.0}, "here: num_hidden_layers must be a whole number, not 2.0"),
         ({"layer_norm_eps": "1e-12"}, "here: layer_norm_eps must be a number, not '1e-12'"),
         ({"hidden_act": ["gelu"]}, r"here: hidden_act must be a word, not \['gelu'\]"),
+        ({"layer_norm_eps": float("inf")}, "here: layer_norm_eps must be a number, not inf"),
+        ({"hidden_size": 10**30}, "here: hidden_size must be at most 16777216, not 1000000"),
+        ({"num_hidden_layers": 10**9}, "here: num_hidden_layers must be at most 1000, not 1000000000"),
+        ({"architectures": "BertModel"}, "here: architectures must be a list, not 'BertModel'"),
+        ({"architectures": [["BertModel"]]}, r"here: architectures.0 must be a word, not \['BertModel'\]"),
+        ({"auto_map": 1}, "here: auto_map must be an object with names, not 1"),
+        ({"dtype": ["float32"]}, r"here: dtype must be a word, not \['float32'\]"),
+        ({"problem_type": {}}, "here: problem_type must be a word, not {}"),
     ],
 )
 def test_configurations_of_something_else(changes, match):

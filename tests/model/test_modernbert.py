@@ -195,6 +195,12 @@ def test_its_configuration_comes_back(tmp_path):
         ({"layer_types": ["full_attention"] + 2 * ["sliding_attention"] + ["full_attention"] * 2}, "no regular change"),
         ({"rope_parameters": {"full_attention": {"rope_type": "yarn"}}}, "rope_type 'yarn' is not supported"),
         ({"classifier_pooling": "max"}, "classifier_pooling is cls or mean, not 'max'"),
+        ({"norm_eps": "1e-5"}, "norm_eps must be a number, not '1e-5'"),
+        ({"hidden_activation": ["gelu"]}, r"hidden_activation must be a word, not \['gelu'\]"),
+        ({"rope_parameters": [1]}, r"rope_parameters must be an object with names, not \[1\]"),
+        ({"rope_parameters": {"full_attention": 1e4}}, "rope_parameters.full_attention must be an object with names"),
+        ({"layer_types": 3}, "layer_types must be a list, not 3"),
+        ({"layer_types": ["full_attention", "window"]}, "layer_types.1: Input should be 'full_attention' or"),
     ],
 )
 def test_what_is_not_supported(changes, match):

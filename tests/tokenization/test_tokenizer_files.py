@@ -180,6 +180,34 @@ def test_a_tokenizer_without_its_vocabulary(saved):
         load_tokenizer(saved)
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("tokenizer.json", {"model": [1]}, r"json: model must be an object with names, not \[1\]"),
+        ("tokenizer.json", {"normalizer": "BertNormalizer"}, "json: normalizer must be an object with names"),
+        ("tokenizer.json", {"added_tokens": [{"id": -1, "content": "x"}]}, "added_tokens.0.id must be at least 0"),
+        ("tokenizer.json", {"added_tokens": [{"id": 1 << 40, "content": "x"}]}, "added_tokens.0.id must be at most"),
+        ("tokenizer.json", {"added_tokens": [{"id": 3}]}, "json: added_tokens.0.content: Field required"),
+        ("tokenizer_config.json", {"mask_token": {"a": 1}}, "mask_token must be a word, not None"),
+        ("tokenizer_config.json", {"extra_special_tokens": 3}, "extra_special_tokens must be a list, not 3"),
+        ("tokenizer_config.json", {"added_tokens_decoder": [1]}, "added_tokens_decoder must be an object with names"),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"a": {"content": "b"}}}, "a must be a whole number"),
+    ],
+)
+def test_malformed_parts_are_named(saved, name, changes, message):
+    edit(saved / name, **changes)
+    with pytest.raises(UserError, match=message) as caught:
+        load_tokenizer(saved)
+    assert str(saved) in str(caught.value)
+
+
+@pytest.mark.parametrize("vocabulary", [{"[PAD]": "0"}, {"[PAD]": -1}, {"[PAD]": None}])
+def test_ids_that_are_none(saved, vocabulary):
+    edit(saved / "tokenizer.json", model={"type": "WordPiece", "vocab": vocabulary})
+    with pytest.raises(UserError, match=r"tokenizer\.json: model\.vocab: \[PAD\] must be"):
+        load_tokenizer(saved)
+
+
 def test_a_missing_special_token_is_named(tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(t for t in VOCABULARY if t != "[MASK]"), encoding="utf-8")
     with pytest.raises(UserError, match=r"the vocabulary has no \[MASK\] \(the mask token\), which BERT needs"):

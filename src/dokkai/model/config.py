@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from types import UnionType
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, create_model
 
 from dokkai.errors import UserError, did_you_mean
+from dokkai.files import fitted
 
 _SHAPES = {  # layers, hidden size: the names of the 2018 and 2020 releases
     "tiny": (2, 128),
@@ -18,12 +20,7 @@ _SHAPES = {  # layers, hidden size: the names of the 2018 and 2020 releases
 }
 _HEAD_SIZE = 64  # of every published shape
 _REQUIRED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-_KINDS: dict[object, tuple[type | UnionType, str]] = {
-    int: (int, "a whole number"),
-    float: (int | float, "a number"),
-    str: (str, "a word"),
-    float | None: (int | float, "a number"),
-}
+_MOST, _MOST_LAYERS = 1 << 24, 1000  # far above any encoder's sizes; PyTorch stumbles over sizes that have no end
 ACTIVATIONS = (  # transformers' names, of which published checkpoints use the first four and gelu_fast
     *("gelu", "gelu_new", "gelu_pytorch_tanh", "relu"),
     *("gelu_accurate", "gelu_fast", "gelu_python", "mish", "quick_gelu", "silu", "swish", "tanh"),
@@ -59,6 +56,37 @@ _MODERN_ONLY = (
     "classifier_pooling",
 )
 _ROUND = 64  # feed-forwards of ModernBERT are rounded to a multiple of it
+
+
+class _Read(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Rope(_Read):
+    rope_type: str | None = None
+    rope_theta: float | None = None
+
+
+class _Ropes(_Read):
+    full_attention: _Rope | None = None
+    sliding_attention: _Rope | None = None
+
+
+class _File(_Read):
+    """What is read of a ``config.json`` beside the fields of ``ModelConfig``; null is as good as absent."""
+
+    architectures: list[str] | None = None
+    auto_map: dict[str, Any] | None = None
+    dtype: str | None = None
+    torch_dtype: str | None = None
+    problem_type: str | None = None
+
+
+class _ModernFile(_File):
+    hidden_activation: str | None = None
+    classifier_activation: str | None = None
+    layer_types: list[Literal["full_attention", "sliding_attention"]] | None = None
+    rope_parameters: _Ropes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +140,9 @@ class ModelConfig:
         """Raise UserError for numbers that make no encoder."""
         positive = ("max_position_embeddings", "type_vocab_size", "global_attn_every_n_layers", "local_attention")
         for name in (*_REQUIRED, *positive):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+            value, most = getattr(self, name), _MOST_LAYERS if name == "num_hidden_layers" else _MOST
+            if not 1 <= value <= most:
+                raise UserError(f"{name} must be at {'least 1' if value < 1 else f'most {most}'}, not {value}")
         if self.hidden_size % self.num_attention_heads:
             raise UserError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
@@ -153,6 +182,10 @@ class ModelConfig:
         }
 
 
+_TYPES: dict[str, Any] = {field.name: (field.type, field.default) for field in fields(ModelConfig)}
+_Fields = create_model("_Fields", __base__=_Read, **_TYPES)
+
+
 def read_config(values: dict[str, Any], where: str) -> ModelConfig:
     """The configuration in a parsed ``config.json``; what other tools add to it is left alone.
 
@@ -162,23 +195,20 @@ def read_config(values: dict[str, Any], where: str) -> ModelConfig:
     if model_type not in ("bert", "modernbert"):
         raise UserError(f"{where}: model_type '{model_type}' is not BERT; dokkai opens 'bert' and 'modernbert'")
     is_modern = model_type == "modernbert"
+    fitted(_ModernFile if is_modern else _File, values, where)
     for name, reason in (_REFUSED_MODERN if is_modern else _REFUSED).items():
         if values.get(name) and values[name] != EIGHT_BITS:
             raise UserError(f"{where}: {name} is set; {reason}")
     if code := [name for name in values.get("auto_map") or {} if name.startswith("AutoModel")]:
         raise UserError(f"{where}: auto_map names code of its own for {code[0]}; dokkai does not run it")
-    known = {field.name: field.type for field in fields(ModelConfig)}
-    names = {name: _MODERN_NAMES.get(name, name) if is_modern else name for name in known}
+    names = {field.name: field.name for field in fields(ModelConfig)} | (_MODERN_NAMES if is_modern else {})
     found = {ours: values[name] for ours, name in names.items() if values.get(name) is not None}
     if is_modern:
         found = _modern_layers(values, where) | found | {"position_embedding_type": "rotary"}
     for name in _REQUIRED:
         if name not in found:
             raise UserError(f"{where}: no number under '{name}'; this is not the configuration of a BERT model")
-    for name, value in found.items():
-        kind, words = _KINDS[known[name]]
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise UserError(f"{where}: {names[name]} must be {words}, not {value!r}")
+    fitted(_Fields, found, where, names)
     try:
         return ModelConfig(**found)
     except UserError as error:

@@ -4,12 +4,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from tokenizers import AddedToken, decoders, processors
 
 from dokkai.errors import UserError
-from dokkai.files import existing_file, read_json, write_json, write_text
+from dokkai.files import existing_file, fitted, read_json, write_json, write_text
 from dokkai.hub import resolve
 from dokkai.progress import say
 from dokkai.tokenization.tokenizer import SpecialTokens, Tokenizer
@@ -31,6 +32,81 @@ _SETTINGS = {  # dokkai's setting: its name in tokenizer_config.json, its name i
     "clean_text": ("clean_text", "clean_text"),
 }
 _BEHAVIOUR = "dokkai_behaviour"  # a key of ours in tokenizer_config.json, which transformers ignores
+
+_Id = Annotated[int, Field(strict=True, ge=0, le=1 << 24)]
+
+
+def _content(token: Any) -> Any:
+    """A token is written as a string, or as an object with its content and flags."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def _listed(tokens: Any) -> Any:
+    return list(tokens.values()) if isinstance(tokens, dict) else tokens
+
+
+_Content = Annotated[str, BeforeValidator(_content)]
+_Contents = Annotated[list[_Content] | None, BeforeValidator(_listed)]
+
+
+class _Read(BaseModel):
+    """What is read of an object in one of the files; null is as good as absent."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class _Added(_Read):
+    content: str
+    special: bool = False
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool = True
+
+
+class _AddedWithId(_Added):
+    id: _Id
+
+
+class _Config(_Read):
+    """``tokenizer_config.json``; the last seven may be in ``special_tokens_map.json``, too."""
+
+    added_tokens_decoder: dict[Annotated[_Id, Field(strict=False)], _Added] | None = None
+    pad_token: _Content | None = None
+    unk_token: _Content | None = None
+    cls_token: _Content | None = None
+    sep_token: _Content | None = None
+    mask_token: _Content | None = None
+    additional_special_tokens: _Contents = None
+    extra_special_tokens: _Contents = None
+
+
+class _Part(_Read):
+    type: str = "nothing"
+
+
+class _Model(_Part):
+    type: str = "unknown"
+    vocab: Any = None
+    continuing_subword_prefix: str | None = CONTINUATION
+    max_input_chars_per_word: int = Field(100, ge=1, le=1 << 24)
+
+
+class _Normalizer(_Part):
+    lowercase: bool = True
+    strip_accents: bool | None = None
+    handle_chinese_chars: bool = True
+    clean_text: bool = True
+
+
+class _Engine(_Read):
+    """``tokenizer.json``."""
+
+    model: _Model | None = None
+    normalizer: _Normalizer | None = None
+    pre_tokenizer: _Part | None = None
+    post_processor: _Part | None = None
+    added_tokens: list[_AddedWithId] | None = None
 
 
 @dataclass
@@ -114,7 +190,7 @@ def load_tokenizer(directory: str | Path, behaviour: str | None = None, lowercas
         words = []
     backend = WordPieceBackend(vocabulary, special.unk, hidden, wordpiece, words)
     limit = config.get("model_max_length")
-    known = int(limit) if isinstance(limit, int | float) and limit < _UNLIMITED else None
+    known = int(limit) if isinstance(limit, int | float) and 0 < limit < _UNLIMITED else None
     return Tokenizer(backend, special, known)
 
 
@@ -147,27 +223,25 @@ def _optional_json(path: Path, what: str) -> dict[str, Any]:
 
 
 def _from_tokenizer_json(path: Path) -> _Found:
-    content = _optional_json(path, "tokenizer")
-    model = content.get("model") or {}
-    kind = model.get("type", "unknown")
-    if kind != "WordPiece" or model.get("continuing_subword_prefix", CONTINUATION) != CONTINUATION:
-        raise UserError(f"{path} is not a BERT WordPiece tokenizer: its model is {kind}; choose a BERT model")
-    normalizer = content.get("normalizer") or {}
+    content: _Engine = fitted(_Engine, _optional_json(path, "tokenizer"), str(path))
+    model, normalizer = content.model or _Model(), content.normalizer or _Normalizer()
+    if model.type != "WordPiece" or model.continuing_subword_prefix != CONTINUATION:
+        raise UserError(f"{path} is not a BERT WordPiece tokenizer: its model is {model.type}; choose a BERT model")
     parts = {
         "normalizer": (normalizer, ("BertNormalizer",)),
-        "pre_tokenizer": (content.get("pre_tokenizer") or {}, ("BertPreTokenizer",)),
-        "post_processor": (content.get("post_processor") or {}, ("BertProcessing", "TemplateProcessing", "nothing")),
+        "pre_tokenizer": (content.pre_tokenizer or _Part(), ("BertPreTokenizer",)),
+        "post_processor": (content.post_processor or _Part(), ("BertProcessing", "TemplateProcessing", "nothing")),
     }
     for name, (part, accepted) in parts.items():
-        part_kind = part.get("type", "nothing")
-        if part_kind not in accepted:
-            raise UserError(f"{path} is not a BERT WordPiece tokenizer: its {name} is {part_kind}, not {accepted[0]}")
-    if not isinstance(model.get("vocab"), dict):
+        if part.type not in accepted:
+            raise UserError(f"{path} is not a BERT WordPiece tokenizer: its {name} is {part.type}, not {accepted[0]}")
+    if not isinstance(model.vocab, dict):
         raise UserError(f"{path}: no model.vocab in it, the ids of the tokens; the file is damaged, fetch it again")
-    found = _Found(dict(model["vocab"]))
-    found.settings = {ours: normalizer[theirs] for ours, (_, theirs) in _SETTINGS.items() if theirs in normalizer}
-    found.settings["max_word_length"] = model.get("max_input_chars_per_word", 100)
-    _take_added(found, {token["id"]: token for token in content.get("added_tokens") or []})
+    found = _Found(fitted(dict[str, _Id], model.vocab, f"{path}: model.vocab"))
+    given = normalizer.model_dump(exclude_unset=True)
+    found.settings = {ours: given[theirs] for ours, (_, theirs) in _SETTINGS.items() if theirs in given}
+    found.settings["max_word_length"] = model.max_input_chars_per_word
+    _take_added(found, {token.id: token for token in content.added_tokens or []})
     return found
 
 
@@ -189,19 +263,19 @@ def _from_vocab_txt(directory: Path, config: Mapping[str, Any]) -> _Found:
             f"{path}: nothing says do_lower_case; the vocabulary has {'' if cased else 'no '}upper-case letters, so "
             f"text is {'not ' if cased else ''}lower-cased"
         )
-    added = _optional_json(directory / "added_tokens.json", "list of added tokens")
-    _take_added(found, {i: _added_token(token, special=False) for token, i in added.items()})
-    _take_added(found, {int(i): token for i, token in (config.get("added_tokens_decoder") or {}).items()})
+    path = directory / "added_tokens.json"
+    added = fitted(dict[str, _Id], _optional_json(path, "list of added tokens"), str(path))
+    _take_added(found, {i: _Added(content=token) for token, i in added.items()})
+    _take_added(found, _named_tokens(directory, config).added_tokens_decoder or {})
     return found
 
 
-def _take_added(found: _Found, added: Mapping[int, Mapping[str, Any]]) -> None:
-    names = {item.name for item in fields(AddedWord)}
+def _take_added(found: _Found, added: Mapping[int, _Added]) -> None:
     for i, token in sorted(added.items()):
-        word = AddedWord(**{name: value for name, value in token.items() if name in names})
+        word = AddedWord(**token.model_dump(include={item.name for item in fields(AddedWord)}))
         found.ids[word.content] = i
         found.words = [other for other in found.words if other.content != word.content]
-        if token.get("special", False):
+        if token.special:
             found.special.append(word.content)
         else:
             found.words.append(word)
@@ -236,24 +310,22 @@ def _named(words: list[AddedWord]) -> str:
     return f"'{words[0].content}'{rest}"
 
 
+def _named_tokens(directory: Path, config: Mapping[str, Any]) -> _Config:
+    apart = _optional_json(directory / "special_tokens_map.json", "list of special tokens")
+    named: _Config = fitted(_Config, {**apart, **config}, f"{directory}: the tokenizer configuration")
+    return named
+
+
 def _special_tokens(found: _Found, config: Mapping[str, Any], directory: Path) -> SpecialTokens:
-    named = {**_optional_json(directory / "special_tokens_map.json", "list of special tokens"), **config}
-    roles = {role: _content(named.get(f"{role}_token")) or token for role, token in SpecialTokens().roles().items()}
+    named = _named_tokens(directory, config)
+    roles = {role: getattr(named, f"{role}_token") or token for role, token in SpecialTokens().roles().items()}
     for role, token in roles.items():
         if token not in found.ids:
             raise UserError(f"{directory}: the vocabulary has no {token} (the {role} token), which BERT needs; add it")
-    extra = list(found.special)
-    for key in ("additional_special_tokens", "extra_special_tokens"):
-        listed = named.get(key) or []
-        extra += [_content(token) for token in (listed.values() if isinstance(listed, dict) else listed)]
+    extra = [*found.special, *(named.additional_special_tokens or []), *(named.extra_special_tokens or [])]
     kept = [token for token in dict.fromkeys(extra) if token in found.ids and token not in roles.values()]
     kept.sort(key=found.ids.__getitem__)
     return SpecialTokens(**roles, extra=tuple(kept))
-
-
-def _content(token: object) -> str:
-    """A token is written as a string, or as an object with its content and flags; "" if there is none."""
-    return str(token["content"]) if isinstance(token, dict) else str(token or "")
 
 
 def _by_id(ids: Mapping[str, int], directory: Path) -> list[str]:
