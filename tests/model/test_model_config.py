@@ -243,6 +243,14 @@ def test_too_long_a_sequence():
         model.encoder(ids, ids)
 
 
+def test_a_second_text_for_a_model_of_one_token_type():
+    model = Model(tiny_config(type_vocab_size=1))
+    ids = torch.ones(1, 3, dtype=torch.long)
+    model.encoder(ids, ids * 0)
+    with one_line_error("a pair of texts; the model knows no second one .its type_vocab_size is 1"):
+        model.encoder(ids, ids)
+
+
 def test_waves_make_near_positions_alike():
     encoder = Encoder(shape_config("L1-H64", vocab_size=32, max_position_embeddings=100))
     start_positions_as_waves(encoder, 0.1)

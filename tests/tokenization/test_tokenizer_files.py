@@ -169,6 +169,10 @@ def test_another_kind_beside_a_vocabulary(saved):
     edit(saved / "tokenizer_config.json", tokenizer_class="BertJapaneseTokenizer")
     with pytest.raises(UserError, match="it says it is BertJapaneseTokenizer; choose a BERT model"):
         load_tokenizer(saved)
+    edit(saved / "tokenizer_config.json", tokenizer_class=None)
+    (saved / "config.json").write_text('{"tokenizer_class": "BertJapaneseTokenizer"}', encoding="utf-8")
+    with pytest.raises(UserError, match="it says it is BertJapaneseTokenizer; choose a BERT model"):
+        load_tokenizer(saved)
     edit(saved / "tokenizer_config.json", tokenizer_class=["BertTokenizer"])
     with pytest.raises(UserError, match=r"it says it is \['BertTokenizer'\]; choose a BERT model"):
         load_tokenizer(saved)

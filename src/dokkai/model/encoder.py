@@ -77,6 +77,8 @@ class Embeddings(nn.Module):
             raise UserError(f"a sequence of {length} tokens; the model has {self.most} positions")
         x_BLD = self.word(input_ids)
         if self.token_type is not None:
+            if len(self.token_type.weight) == 1 and token_type_ids.any():  # only here: it waits for a GPU
+                raise UserError("a pair of texts; the model knows no second one (its type_vocab_size is 1)")
             x_BLD = x_BLD + self.token_type(token_type_ids)
         if self.position is not None:
             x_BLD = x_BLD + self.position.weight[:length]

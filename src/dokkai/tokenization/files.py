@@ -246,7 +246,9 @@ def _from_tokenizer_json(path: Path) -> _Found:
 
 
 def _from_vocab_txt(directory: Path, config: Mapping[str, Any]) -> _Found:
-    kind = str(config.get("tokenizer_class") or "BertTokenizer")
+    # As with Hugging Face the model may say it in its place: older Japanese models do.
+    model = _optional_json(directory / "config.json", "model configuration")
+    kind = str(config.get("tokenizer_class") or model.get("tokenizer_class") or "BertTokenizer")
     if kind not in _PLAIN_CLASSES:
         raise UserError(f"{directory} is not a BERT WordPiece tokenizer: it says it is {kind}; choose a BERT model")
     path = existing_file(directory / "vocab.txt")
