@@ -136,7 +136,8 @@ class Squad:
         for number, row in enumerate(rows):
             encoded = self.windows(row)
             for place, offsets in enumerate(encoded["offset_mapping"]):
-                feature = {name: encoded[name][place] for name in ("input_ids", "token_type_ids", "attention_mask")}
+                names = [name for name in self.tokenizer.model_input_names if name in encoded]
+                feature = {name: encoded[name][place] for name in names}
                 sequences = encoded.sequence_ids(place)
                 inside = [span if sequences[at] == 1 else None for at, span in enumerate(offsets)]
                 if training:

@@ -6,6 +6,8 @@ On SQuAD-like dev files (``$DOKKAI_DATA/squad``):
   by question word, by the number of words of the passage;
 - 2.0: exact match and F1 at the model's own threshold, beside always answering "none"; unanswerable questions caught,
   answerable ones refused;
+- the same with threshold and temperature from one half of 2.0's articles and figures of the other half, both ways, for
+  the model's own were found on this file; and F1 by where a passage comes from, as the file says;
 - of the answers shown on 2.0 with a confidence, how many are right (exact match), by tenths, and the calibration error;
 - twenty answers as they came: questions of 2.0 drawn by a fixed seed;
 - with ``--examples``, of ``examples/dev.json`` and ``examples/train.json`` in their place: the same figures as of 2.0,
@@ -18,6 +20,8 @@ where or which place; ``name`` is any other answer that begins with a capital; `
 """
 
 import argparse
+import json
+import lzma
 import math
 import os
 import re
@@ -156,12 +160,17 @@ def first_of_each(questions: Sequence[Any]) -> list[int]:
     return list({item.context: place for place, item in reversed(list(enumerate(questions)))}.values())[::-1]
 
 
-def may_refuse(reader: Any, task: Any, file: Path, shown: Callable[[Sequence[Any]], list[int]]) -> dict[str, Any]:
-    """Questions some of which have no answer; of those that ``shown`` picks, the answers as they came."""
+def may_refuse(
+    reader: Any, task: Any, file: Path, shown: Callable[[Sequence[Any]], list[int]], is_tuned_on: bool = False
+) -> dict[str, Any]:
+    """Questions some of which have no answer; of those that ``shown`` picks, the answers as they came.
+
+    ``is_tuned_on``: the model's threshold and temperature were found on this file, of SQuAD 2.0.
+    """
     questions = task.read(file)
     predictions = reader.predict(questions)
     right = task.is_right(questions, predictions)
-    return {
+    run = {
         "file": file.name.split(".json")[0],
         "questions": len(questions),
         "scores": task.score(questions, predictions),
@@ -178,6 +187,41 @@ def may_refuse(reader: Any, task: Any, file: Path, shown: Callable[[Sequence[Any
             }
             for i in shown(questions)
         ],
+    }
+    if is_tuned_on:
+        run["fitted elsewhere"] = fitted_elsewhere(task, questions, predictions)
+        source = sources(file)
+        run["by"] = {"source of the passage": by(questions, predictions, lambda item: source[item.id])}
+    return run
+
+
+def fitted_elsewhere(task: Any, questions: Sequence[Any], predictions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of each half of the articles by the threshold and the temperature that fit the other half best."""
+    from dokkai.tasks.calibrating import calibrate
+
+    articles = sorted({item.title for item in questions})
+    halves = [[i for i, item in enumerate(questions) if item.title in articles[first::2]] for first in (0, 1)]
+    decided: list[Any] = [None] * len(questions)
+    found = []
+    for fit, use in (halves, halves[::-1]):
+        known = [questions[i] for i in fit], [predictions[i] for i in fit]
+        tuned, _, _ = calibrate(task.with_threshold(task.best_threshold(*known)), *known)
+        found.append({"threshold": tuned.settings.null_threshold, "temperature": tuned.settings.temperature})
+        for i, item in zip(use, tuned.decide([predictions[i] for i in use]), strict=True):
+            decided[i] = item
+    return {
+        "halves": found,
+        "scores": scores(questions, decided),
+        "refused": refused(questions, decided),
+        "confidence": believed(decided, task.is_right(questions, decided)),
+    }
+
+
+def sources(file: Path) -> dict[str, str]:
+    """Of each question where its passage comes from."""
+    articles = json.loads(lzma.decompress(file.read_bytes()))["data"]
+    return {
+        item["id"]: part["source"] for article in articles for part in article["paragraphs"] for item in part["qas"]
     }
 
 
@@ -210,7 +254,7 @@ def main() -> None:
     else:
         runs = [must_answer(reader, task, args.data / "squad" / "dev-v1.1.json.xz")]
         if task.settings.no_answer:
-            runs.append(may_refuse(reader, task, args.data / "squad" / "dev-v2.0.json.xz", drawn))
+            runs.append(may_refuse(reader, task, args.data / "squad" / "dev-v2.0.json.xz", drawn, is_tuned_on=True))
     write_result(
         f"reading-{args.name}",
         f"python benchmarks/reading.py {args.model} --name {args.name}" + " --examples" * args.examples,

@@ -362,7 +362,8 @@ def _guess_task(model: Model, tokenizer: Tokenizer, path: Path) -> Task | None:
     if not model.heads and (found := read_sentence_files(path)):
         pooling, most = found
         values = {"pooling": pooling, "max_length": min(most or positions, positions)}
-        return create_task(SimilaritySettings.model_validate(values), tokenizer)
+        settings = fitted(SimilaritySettings, values, str(path), {"max_length": "the longest text (max_seq_length)"})
+        return create_task(settings, tokenizer)
     return None
 
 

@@ -47,9 +47,9 @@ def read_sentence_files(directory: Path) -> tuple[str, int | None] | None:
     modes = values.get("pooling_mode", [ours for ours, theirs in _MODES.items() if values.get(theirs)])
     found = [modes] if isinstance(modes, str) else modes
     others = [name for name in values if name.startswith("pooling_mode_") and name not in _MODES.values()]
-    if len(found) != 1 or found[0] not in _MODES or any(values[name] for name in others):
+    if found not in [[ours] for ours in _MODES] or any(values[name] for name in others):
         return None
-    return found[0], _longest(directory)
+    return str(found[0]), _longest(directory)
 
 
 def _longest(directory: Path) -> int | None:

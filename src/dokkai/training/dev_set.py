@@ -1,6 +1,6 @@
 """The labelled examples beside a fine-tuning: they choose its weights, and tell how far its probabilities are true."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,21 +23,25 @@ class DevSet:
         self._pipeline, self._features = pipeline, features
         self.predictions: list[dict[str, Any]] = []
         """Of the last evaluation."""
+        self._metrics: dict[str, float] = {}
 
     def evaluate(self) -> dict[str, float]:
         """The task's metrics for the weights that the model has now."""
         task = self._pipeline.task
         assert task is not None
         self.predictions = self._pipeline.predict(self.examples, self._features)
-        return task.score(self.examples, self.predictions)
+        self._metrics = task.score(self.examples, self.predictions)
+        return self._metrics
 
-    def close(self, run: Path, settings: TrainSettings) -> dict[str, Any]:
-        """Predict with the weights that stay; give the model its null threshold and its temperature, each where the
-        task has one. Returns facts for ``run.json``; ``metrics`` among them, where the threshold changed them.
+    def close(self, run: Path, settings: TrainSettings, metrics: Mapping[str, float]) -> dict[str, Any]:
+        """Predict with the weights that stay, whose evaluation ``metrics`` is; give the model its null threshold and its
+        temperature, each where the task has one. Returns facts for ``run.json``; ``metrics`` among them, where the
+        threshold changed them.
 
         A temperature that is no better for sure is said, and left out.
         """
-        self.evaluate()
+        if metrics is not self._metrics:  # else the last evaluation was of these weights
+            self.evaluate()
         facts: dict[str, Any] = {}
         if settings.tune_threshold:
             facts |= self._tune_threshold()

@@ -123,7 +123,7 @@ def finetune(
                 pipeline.model, _ = _create_model(origin, task, settings, random_weights)
                 pipeline.model.to(chosen)
                 pipeline.model.read_below = below
-        facts = dev_set.close(run.path, settings.train) if dev_set else {}
+        facts = dev_set.close(run.path, settings.train, metrics) if dev_set else {}
         pipeline.model.read_below = None
         metrics |= before | facts.pop("metrics", {})
         source = str(dev_path or f"{len(dev):,} examples held out of {train_path}")

@@ -41,13 +41,13 @@ class Selection:
         """What a checkpoint keeps, beside the file."""
         return {"step": self.step, "metrics": self.metrics, "waited": self._waited}
 
-    def see(self, step: int, metrics: Mapping[str, float], model: nn.Module) -> None:
+    def see(self, step: int, metrics: dict[str, float], model: nn.Module) -> None:
         """Compare an evaluation of the weights that ``model`` has now. Of equals the earlier is better; nan is none."""
         value = metrics.get(self._metric, math.nan)
         if math.isnan(value) or (self.step and value <= self.metrics[self._metric]):
             self._waited += 1
             return
-        self.step, self.metrics, self._waited = step, dict(metrics), 0
+        self.step, self.metrics, self._waited = step, metrics, 0
         if self._keeps:
             save_weights(model, self._path)
 
