@@ -12,6 +12,7 @@ from dokkai.data.squad import Question, read_squad
 from dokkai.errors import UserError
 from dokkai.model.config import shape_config
 from dokkai.model.heads import Model
+from dokkai.model.sentence_files import write_sentence_files
 from dokkai.pipeline import Pipeline, check_length, load, sentence_around
 from dokkai.settings import ClassificationSettings, PretrainingSettings, QuestionAnsweringSettings
 from dokkai.tasks import create_task
@@ -276,6 +277,14 @@ def test_labels_that_are_no_list_of_words(labels, tokenizer, tmp_path: Path) -> 
     task = {"kind": "classification", "text": "text"}
     (tmp_path / "task.json").write_text(json.dumps({"task": task, "labels": labels}))
     with pytest.raises(UserError, match=r"task\.json: labels(\.0)? must be a (list|word), not"):
+        load(tmp_path)
+
+
+def test_a_length_of_sentence_transformers_that_is_none(tokenizer, tmp_path: Path) -> None:
+    model = Model(pipeline("classification", tokenizer).model.config, ())
+    Pipeline(model, tokenizer, None, torch.device("cpu")).save(tmp_path)
+    write_sentence_files(tmp_path, "mean", -5, 64)
+    with pytest.raises(UserError, match=r"the longest text \(max_seq_length\) must be at least 4, not -5"):
         load(tmp_path)
 
 

@@ -100,7 +100,14 @@ def test_files(tmp_path):
         "pooling_mode_max_tokens": False,
     }
     assert read_sentence_files(tmp_path) == ("cls", 99)
-    for unknown in ({"pooling_mode": "lasttoken"}, {"pooling_mode": ["cls", "mean"]}, {}, []):
+    for unknown in (
+        {"pooling_mode": "lasttoken"},
+        {"pooling_mode": ["cls", "mean"]},
+        {"pooling_mode": 3},
+        {"pooling_mode": [{}]},
+        {},
+        [],
+    ):
         (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(unknown), encoding="utf-8")
         assert read_sentence_files(tmp_path) is None
     several = {"pooling_mode_mean_tokens": True, "pooling_mode_weightedmean_tokens": True}
