@@ -1,5 +1,6 @@
 """The rules by which benchmarks/reading.py sorts questions, and what it counts."""
 
+import itertools
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import reading
+from dokkai.data.squad import Answer, Question
+from dokkai.settings import QuestionAnsweringSettings
+from dokkai.tasks import QuestionAnswering
 
 
 @pytest.mark.parametrize(
@@ -67,3 +71,19 @@ def test_what_is_refused_and_what_is_believed():
 
 def test_the_first_question_of_each_passage():
     assert reading.first_of_each([ask("a"), ask("a"), ask("b"), ask("c"), ask("c")]) == [0, 2, 3]
+
+
+def test_what_one_half_of_the_articles_needs_is_measured_on_the_other(tokenizer):
+    """Questions of "a" and "c" have an answer from a margin of 2 up, of "b" and "d" from -2 up."""
+    task = QuestionAnswering(QuestionAnsweringSettings(no_answer=True), tokenizer)
+    questions, predictions = [], []
+    for title, margin in itertools.product("abcd", (-3.0, -1.0, 1.0, 3.0)):
+        answers = (Answer("x", 0),) * (margin > (2 if title in "ac" else -2))
+        questions.append(Question(f"{title} {margin}", "What?", "x", answers, title))
+        entry = {"answer": "x", "start": 0, "end": 1, "start_logit": margin, "end_logit": 0.0}
+        none = {"answer": "", "start": 0, "end": 0, "start_logit": 0.0, "end_logit": 0.0}
+        predictions.append({"id": questions[-1].id, "null_odds": -margin, "nbest": [entry, none]})
+    found = reading.fitted_elsewhere(task, questions, task.decide(predictions))
+    assert [half["threshold"] for half in found["halves"]] == [-3, 1]
+    assert found["refused"] == {"caught": 50, "falsely_refused": 50}, "by their own thresholds 100 and 0"
+    assert found["scores"]["f1"] == 50

@@ -34,8 +34,8 @@ class DevSet:
         return self._metrics
 
     def close(self, run: Path, settings: TrainSettings, metrics: Mapping[str, float]) -> dict[str, Any]:
-        """Predict with the weights that stay, whose evaluation ``metrics`` is; give the model its null threshold and its
-        temperature, each where the task has one. Returns facts for ``run.json``; ``metrics`` among them, where the
+        """Predict with the weights that stay, whose evaluation ``metrics`` is; give the model its null threshold and
+        its temperature, each where the task has one. Returns facts for ``run.json``; ``metrics`` among them, where the
         threshold changed them.
 
         A temperature that is no better for sure is said, and left out.
