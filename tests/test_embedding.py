@@ -1,6 +1,7 @@
 """Vectors of a file: the lines of the release beside transformers, long lines, mistakes."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -124,6 +125,19 @@ def test_the_note_on_vectors_that_were_not_tuned(bert, tmp_path):
     assert dokkai("embed", bert[1], "--out", tmp_path / "v.npy", stdin="a\n").err.count(note) == 1
     assert note not in dokkai("embed", bert[1], "--pooling", "none", stdin="a\n").err
     assert note not in dokkai("embed", bert[1], "--format", "google", stdin="a\n").err
+
+
+@pytest.mark.parametrize("words", [["--pooling", "mean"], ["--pooling", "none"], ["--format", "google"]])
+def test_six_decimals(bert, words):
+    numbers = re.findall(r"-?\d+\.\d+", works("embed", bert[1], *words, stdin="a b c\n"))
+    assert len(numbers) >= 32 and max(len(number.partition(".")[2]) for number in numbers) == 6
+
+
+def test_the_file_of_the_texts_is_not_replaced(bert, tmp_path):
+    (tmp_path / "texts.txt").write_text("a\nb\n")
+    line = fails("embed", bert[1], tmp_path / "texts.txt", "--out", tmp_path / "texts.txt")
+    assert line.endswith("is the file of the texts; give another name")
+    assert (tmp_path / "texts.txt").read_text() == "a\nb\n"
 
 
 def test_mistakes(bert, tmp_path):

@@ -38,6 +38,8 @@ def embed_lines(
     ``max_length`` is not given, and 0 is the first layer, not the embeddings.
     """
     _check(pooling or "mean", pooling is not None, out, format)
+    if out is not None and out.exists() and Path(file).exists() and out.samefile(file):
+        raise UserError(f"--out {out} is the file of the texts; give another name")
     is_google = format == "google"
     pipeline = load(run, device, "fp32" if is_google else "auto")
     positions = pipeline.model.config.max_position_embeddings
@@ -56,15 +58,19 @@ def embed_lines(
     for text, item, vector in texts:
         if pooling == "none":
             tokens = [pipeline.tokenizer.token(i) for i in item.input_ids]
-            rows = np.round(vector, 6).tolist()
-            print(json.dumps({"text": text, "tokens": tokens, "vectors": rows}, ensure_ascii=False))
+            print(json.dumps({"text": text, "tokens": tokens, "vectors": _rounded(vector)}, ensure_ascii=False))
         else:
-            print(json.dumps({"text": text, "vector": np.round(vector, 6).tolist()}, ensure_ascii=False))
+            print(json.dumps({"text": text, "vector": _rounded(vector)}, ensure_ascii=False))
     if pooling != "none" and not isinstance(pipeline.task, Similarity):
         say(
             f"note: {run} was not tuned for vectors of texts, so their cosines say little about meaning; "
             "`dokkai finetune sentence-vectors` tunes it"
         )
+
+
+def _rounded(values: np.ndarray) -> Any:
+    """Lists of numbers with six decimals: of float32 more would be printed."""
+    return np.round(values.astype(np.float64), 6).tolist()
 
 
 def _check(pooling: str, is_given: bool, out: Path | None, format: str) -> None:
@@ -166,6 +172,6 @@ def _google_line(index: int, tokens: Sequence[str], layers: Sequence[int], x_LD:
     features = []
     for token, row in zip(tokens, x_LD, strict=True):
         parts = zip(layers, np.split(row, len(layers)), strict=True)
-        entries = [{"index": layer, "values": [round(x, 6) for x in part.tolist()]} for layer, part in parts]
+        entries = [{"index": layer, "values": _rounded(part)} for layer, part in parts]
         features.append({"token": token, "layers": entries})
     return {"linex_index": index, "features": features}
