@@ -3,11 +3,13 @@
 import json
 import re
 from datetime import date
+from pathlib import Path
 
 import datasets
 import pyarrow
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from datasets.packaged_modules.csv.csv import Csv
 from pyarrow import parquet
 
 from dokkai.data.arrow import is_data_set
@@ -197,6 +199,20 @@ def test_the_parts_of_a_name_reach_the_library(monkeypatch):
         ("owner/name.v1", None, "main", None),
         ("glue", "mrpc", "1a2b", "train[:10%]"),
     ]
+
+
+def test_a_name_of_the_hub_that_the_library_has_fetched_before(folder):
+    """By the library itself: what it keeps of a data set under its name."""
+    files = {split: [str(folder / f"{split}.csv")] for split in ("train", "test")}
+    builder = Csv(dataset_name="reviews", config_name="default", data_files=files, hash="0123456789abcdef")
+    builder.download_and_prepare()
+    kept = datasets.config.HF_DATASETS_CACHE / "ann___reviews" / "default" / "0.0.0" / builder.hash
+    kept.parent.mkdir(parents=True)
+    Path(builder.cache_dir).rename(kept)
+    assert [row.text for row in read_rows("ann/reviews[train]")] == ["good", "bad"]
+    assert read_rows("ann/reviews:default[test]") == [Row("fine", None, "1", "0", "row 1")]
+    with pytest.raises(UserError, match="ann/reviews: the data set has the splits train, test; choose one, as in"):
+        read_rows("ann/reviews")
 
 
 def test_without_a_network():
