@@ -1,4 +1,4 @@
-"""Does dokkai learn what transformers learns? python benchmarks/agreement.py -> results/agreement.json
+"""Does dokkai learn what transformers learns? python benchmarks/agreement.py -> results/agreement-START.json
 
 MRPC and SQuAD 1.1 (random questions of ``$DOKKAI_DATA/squad``, the same for all) are fine-tuned from one checkpoint by
 
@@ -348,7 +348,7 @@ def measure(args: argparse.Namespace) -> None:
     }
     settings = {task: settings_of(args, task).model_dump() for task in args.tasks}
     write_result(
-        "agreement",
+        f"agreement-{args.start.name}",
         "python benchmarks/agreement.py " + " ".join(sys.argv[1:]),
         runs,
         versions=versions("dokkai", "torch", "transformers", "tokenizers", "accelerate", "scikit-learn"),
