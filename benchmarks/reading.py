@@ -6,8 +6,9 @@ On SQuAD-like dev files (``$DOKKAI_DATA/squad``):
   by question word, by the number of words of the passage;
 - 2.0: exact match and F1 at the model's own threshold, beside always answering "none"; unanswerable questions caught,
   answerable ones refused;
-- the same with threshold and temperature from one half of 2.0's articles and figures of the other half, both ways, for
-  the model's own were found on this file; and F1 by where a passage comes from, as the file says;
+- the same with threshold and temperature from one half of 2.0 and figures of the other half, both ways, for the model's
+  own were found on this file; halves of the passages, and of the articles, which differ in how many of their questions
+  have an answer; and F1 by where a passage comes from, as the file says;
 - of the answers shown on 2.0 with a confidence, how many are right (exact match), by tenths, and the calibration error;
 - twenty answers as they came: questions of 2.0 drawn by a fixed seed;
 - with ``--examples``, of ``examples/dev.json`` and ``examples/train.json`` in their place: the same figures as of 2.0,
@@ -189,24 +190,35 @@ def may_refuse(
         ],
     }
     if is_tuned_on:
-        run["fitted elsewhere"] = fitted_elsewhere(task, questions, predictions)
+        run["fitted elsewhere"] = {
+            "passages": fitted_elsewhere(task, questions, predictions, lambda item: item.context),
+            "articles": fitted_elsewhere(task, questions, predictions, lambda item: item.title),
+        }
         source = sources(file)
         run["by"] = {"source of the passage": by(questions, predictions, lambda item: source[item.id])}
     return run
 
 
-def fitted_elsewhere(task: Any, questions: Sequence[Any], predictions: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Figures of each half of the articles by the threshold and the temperature that fit the other half best."""
+def fitted_elsewhere(
+    task: Any, questions: Sequence[Any], predictions: Sequence[dict[str, Any]], unit: Callable[[Any], str]
+) -> dict[str, Any]:
+    """Figures of each half by the threshold and the temperature that fit the other half best.
+
+    ``unit`` says what goes into one half as a whole: every second one, by name.
+    """
     from dokkai.tasks.calibrating import calibrate
 
-    articles = sorted({item.title for item in questions})
-    halves = [[i for i, item in enumerate(questions) if item.title in articles[first::2]] for first in (0, 1)]
+    units = sorted({unit(item) for item in questions})
+    second = set(units[1::2])
+    halves = [[i for i, item in enumerate(questions) if (unit(item) in second) is side] for side in (False, True)]
     decided: list[Any] = [None] * len(questions)
     found = []
     for fit, use in (halves, halves[::-1]):
         known = [questions[i] for i in fit], [predictions[i] for i in fit]
         tuned, _, _ = calibrate(task.with_threshold(task.best_threshold(*known)), *known)
-        found.append({"threshold": tuned.settings.null_threshold, "temperature": tuned.settings.temperature})
+        share = float(np.mean([item.is_impossible for item in known[0]]))
+        fit_to = {"threshold": tuned.settings.null_threshold, "temperature": tuned.settings.temperature}
+        found.append({"questions": len(fit), "without an answer": share} | fit_to)
         for i, item in zip(use, tuned.decide([predictions[i] for i in use]), strict=True):
             decided[i] = item
     return {

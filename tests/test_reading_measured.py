@@ -73,7 +73,7 @@ def test_the_first_question_of_each_passage():
     assert reading.first_of_each([ask("a"), ask("a"), ask("b"), ask("c"), ask("c")]) == [0, 2, 3]
 
 
-def test_what_one_half_of_the_articles_needs_is_measured_on_the_other(tokenizer):
+def test_what_one_half_needs_is_measured_on_the_other(tokenizer):
     """Questions of "a" and "c" have an answer from a margin of 2 up, of "b" and "d" from -2 up."""
     task = QuestionAnswering(QuestionAnsweringSettings(no_answer=True), tokenizer)
     questions, predictions = [], []
@@ -83,7 +83,8 @@ def test_what_one_half_of_the_articles_needs_is_measured_on_the_other(tokenizer)
         entry = {"answer": "x", "start": 0, "end": 1, "start_logit": margin, "end_logit": 0.0}
         none = {"answer": "", "start": 0, "end": 0, "start_logit": 0.0, "end_logit": 0.0}
         predictions.append({"id": questions[-1].id, "null_odds": -margin, "nbest": [entry, none]})
-    found = reading.fitted_elsewhere(task, questions, task.decide(predictions))
+    found = reading.fitted_elsewhere(task, questions, task.decide(predictions), lambda item: item.title)
     assert [half["threshold"] for half in found["halves"]] == [-3, 1]
+    assert [half["without an answer"] for half in found["halves"]] == [0.75, 0.25]
     assert found["refused"] == {"caught": 50, "falsely_refused": 50}, "by their own thresholds 100 and 0"
     assert found["scores"]["f1"] == 50
