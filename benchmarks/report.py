@@ -455,6 +455,27 @@ def reading_refused(result: dict) -> str:
     return table(["", "questions", "share"], rows)
 
 
+def reading_elsewhere(result: dict) -> str:
+    """SQuAD 2.0 with the model's own threshold and temperature, found there, and with those of another half of it."""
+    run = result["runs"][1]
+    rows = []
+    for name, found in {"the file itself (as it ships)": run, **run["fitted elsewhere"]}.items():
+        cells = [f"{found['scores'][key]:.1f}" for key in ("exact", "f1")]
+        cells += [f"{found['refused'][key]:.1f} %" for key in ("caught", "falsely_refused")]
+        halves = " and ".join(f"{half['threshold']:.2f}" for half in found.get("halves", ()))
+        name = f"the other half of its {name}" if halves else name
+        rows.append([name, halves, *cells, f"{100 * found['confidence']['calibration_error']:.1f} %"])
+    head = ["threshold and temperature from", "thresholds", "EM", "F1", "without an answer, refused"]
+    return table([*head, "with one, refused", "calibration error"], rows)
+
+
+def reading_sources(result: dict) -> str:
+    """SQuAD 2.0 by where a passage comes from."""
+    groups = result["runs"][1]["by"]["source of the passage"]
+    rows = [[name, f"{g['questions']:,}", f"{g['exact']:.1f}", f"{g['f1']:.1f}"] for name, g in groups.items()]
+    return table(["source of the passage", "questions", "EM", "F1"], rows)
+
+
 def reading_confidence(result: dict) -> str:
     """Of the answers shown, how many are right."""
     rows = [
@@ -536,6 +557,8 @@ def render(name: str) -> str:
         "overlap": overlap,
         "reading": reading_scores,
         "refused": reading_refused,
+        "elsewhere": reading_elsewhere,
+        "sources": reading_sources,
         "confidence": reading_confidence,
         "answers": reading_answers,
         "examples": reading_examples,
