@@ -1,6 +1,8 @@
 """Runs that end by the clock: rate, phases and end come out right at any speed, over a kill too."""
 
 import json
+import os
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -154,6 +156,13 @@ def test_stopped_after_the_last_update(machine, prepared, tmp_path, monkeypatch)
     assert records(tmp_path / "run")[1][-1]["step"] == 60
     finished, whole = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("run", "whole"))
     assert finished["state"] == "finished" and finished["metrics"] == whole["metrics"]
+
+
+def test_stopped_while_the_last_checkpoint_is_saved(machine, prepared, tmp_path, monkeypatch):
+    save = loop.save_checkpoint
+    monkeypatch.setattr(loop, "save_checkpoint", lambda *words: os.kill(os.getpid(), signal.SIGTERM) or save(*words))
+    with pytest.raises(Interrupted, match="stopped at step 60, 100%"):
+        pretrain("demo-pretrain", prepared, tmp_path / "run", SMALL, device="cpu")
 
 
 class SignalAfter:

@@ -2,15 +2,18 @@
 
 import html
 import json
+import os
 import re
+import signal
 import statistics
 from types import SimpleNamespace
 
 import pytest
 
 from command_line import EXAMPLES, dokkai, fails, make_home, works
-from dokkai.errors import UserError
+from dokkai.errors import Diverged, Interrupted, UserError
 from dokkai.training import finetune as finetuning
+from dokkai.training import loop
 from dokkai.training.several import Point, choose_points, find_low_rates, grid, run_several, seeds, show_table
 from killing import killed_at_call, weights
 
@@ -216,6 +219,16 @@ def test_a_rate_that_is_too_high(home, tmp_path):
     done = dokkai(*words)
     message = "of no run the loss stayed finite; lower train.learning_rate and start again in another directory"
     assert (done.code, done.err.splitlines()[-1]) == (2, f"dokkai: {tmp_path / 'none'}: {message}")
+
+
+def test_stopped_where_the_loss_is_not_finite():
+    """So that the next run does not begin; alone, without a signal, it is the same mistake as ever."""
+    mistake = Diverged("the loss is not finite at step 2; lower it")
+    with pytest.raises(Interrupted, match="stopped; the loss is not finite at step 2; lower it"), loop._signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise mistake
+    with pytest.raises(Diverged), loop._signals():
+        raise mistake
 
 
 def test_points(tmp_path):

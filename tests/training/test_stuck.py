@@ -2,17 +2,21 @@
 
 import json
 import math
+import os
+import signal
 
 import pytest
 import torch
 
 from command_line import make_home
 from dokkai.data.rows import Row
+from dokkai.errors import Interrupted
 from dokkai.model.encoder import Embeddings
 from dokkai.settings import ClassificationSettings
 from dokkai.tasks import Classification
 from dokkai.tasks.base import Guessing
 from dokkai.training import several
+from dokkai.training.dev_set import DevSet
 from dokkai.training.finetune import finetune
 from dokkai.training.run_directory import RunDirectory
 from dokkai.training.stuck import Stuck, StuckWatch
@@ -272,6 +276,24 @@ def test_killed_on_the_way(name, number, unbroken, home, hopeless, tmp_path):
     assert record(out)["restarts"] == record(unbroken)["restarts"]
     assert record(out)["stuck"] == record(unbroken)["stuck"]
     assert weights(out) == weights(unbroken)
+
+
+def test_stopped_where_it_is_found_stuck(unbroken, home, hopeless, tmp_path, monkeypatch):
+    """It ends there in the place of beginning anew, and the same command does that."""
+    evaluate, evaluated = DevSet.evaluate, []
+
+    def stop_at_the_third(self):
+        evaluated.append(self)
+        if len(evaluated) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(self)
+
+    monkeypatch.setattr(DevSet, "evaluate", stop_at_the_third)
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted, match="stopped; step 6: stuck: every prediction on the dev set is"):
+        train(home, hopeless, out)
+    train(home, hopeless, out)
+    assert record(out)["restarts"] == record(unbroken)["restarts"] and weights(out) == weights(unbroken)
 
 
 def test_a_run_that_was_begun_without_a_watch_is_not_judged(home, hopeless, tmp_path):

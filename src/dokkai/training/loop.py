@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, Protocol
 
 import torch
@@ -33,7 +33,7 @@ from dokkai.training.optimizer import create_optimizers, set_learning_rate
 from dokkai.training.run_directory import RunDirectory
 from dokkai.training.schedule import Clock, RunLength, learning_rate
 from dokkai.training.selection import Selection
-from dokkai.training.stuck import StuckWatch
+from dokkai.training.stuck import Stuck, StuckWatch
 
 _STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _COMPILE_STEPS, _COMPILE_SECONDS = 2000, 600  # shorter runs on a CPU end before half a minute's compiling is won back
@@ -165,7 +165,8 @@ def train(
                 keep = settings.keep_checkpoints
                 save_checkpoint(run.path, done, model, optimizers, memory, keep, means, selection.path)
                 saved = time.monotonic()
-            if is_stopping:  # after the last update too: another run may come next (--seeds, --grid)
+            # after the last update too, and its saving: another run may come next (--seeds, --grid)
+            if is_stopping or (is_last and stop()):
                 raise Interrupted(f"stopped at {length.place(done, seconds)}; the same command goes on from there")
             if is_last:
                 break  # where a clock ends the run, more updates are prepared already
@@ -373,9 +374,13 @@ class _signals:  # noqa: N801 (used as a function)
             self._old = {}  # not the main thread: no handlers here
         return lambda: self._asked
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
+        if self._asked and isinstance(error, Stuck | Diverged):  # behind which another attempt or run would begin
+            raise Interrupted(f"stopped; {error}") from error
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self._asked and number == signal.SIGINT:
