@@ -89,12 +89,13 @@ def build(args: argparse.Namespace) -> None:
     """All steps that are not done yet."""
     sitting, work = Sitting(args.minutes), args.work
     tokenizer, data, encoder, reader = (work / name for name in ("vocab", "data", "encoder", "reader"))
+    init = ["--init", args.init] if args.init else []
     heed(tokenizer, args.vocab_size)
-    heed(encoder, args.encoder, *args.set)
+    heed(encoder, args.encoder, *init, *args.set)
     if args.pairs:
         heed(work / "pairs.csv", args.pairs)
         heed(work / "paired", *args.set_paired)
-    heed(reader, args.reader, *args.set_reader)
+    heed(reader, args.reader, args.train, args.dev, *args.set_reader)
     if args.init is None and not (tokenizer / "tokenizer.json").exists():
         sitting.verb("vocab", *args.texts, "--size", args.vocab_size, "--out", tokenizer)
     sitting.verb("prepare", *args.texts, "--tokenizer", args.init or tokenizer, "--out", data)  # refuses other texts
@@ -102,7 +103,6 @@ def build(args: argparse.Namespace) -> None:
     if not is_finished(encoder):
         if args.pairs:  # a text that no pairs can be made of is better found out before the hours of pre-training
             sitting.script("pairs.py", *args.texts, "--check")
-        init = ["--init", args.init] if args.init else []
         sitting.verb("pretrain", args.encoder, "--data", data, "--out", encoder, *init, *args.set)
     if args.pairs:
         encoder = pair(sitting, encoder, args)
@@ -127,11 +127,15 @@ def pair(sitting: Sitting, encoder: Path, args: argparse.Namespace) -> Path:
 
 
 def heed(made: Path, *options: object) -> None:
-    """Note what it is made by beside it; UserError if it is there already, made by something else."""
+    """Note what it is made by beside it; UserError if it is there already, made by something else.
+
+    What may change in a run that is not finished, such as the size of micro-batches, its verb knows.
+    """
     file, asked = made.parent / "options.json", [*map(str, options)]
     noted = read_json(file, "record of options") if file.exists() else {}
     before = noted.get(made.name, asked)
-    if made.exists() and before != asked:
+    is_there = is_finished(made) if made.name in RUNS else made.exists()
+    if is_there and before != asked:
         raise UserError(f"{made} was made by {before}, not {asked}; give those, another --work, or remove it")
     write_json(file, noted | {made.name: asked})
 

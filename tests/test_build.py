@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 
 import dokkai
+from dokkai.errors import UserError
 from dokkai.model.config import shape_config
 from dokkai.model.heads import Model
 from dokkai.pipeline import Pipeline
@@ -86,6 +88,30 @@ def test_from_text_to_the_directories_in_two_sittings(tmp_path):
     shipped, pretrained = dokkai.load(tmp_path / "ship" / "encoder-en"), dokkai.load(tmp_path / "work" / "encoder")
     for name, tensor in shipped.model.state_dict().items():
         assert tensor.equal(pretrained.model.state_dict()[name].bfloat16().float()), "before the pairs"
+
+
+def test_what_may_change_and_when(tmp_path, monkeypatch):
+    """Before a run is finished what its verb says, such as less memory; from then on no option, --init neither."""
+    script = load_script()
+    monkeypatch.setattr(script.Sitting, "verb", lambda self, *words: None)
+    monkeypatch.setattr(script, "lay", lambda *words: None)
+    lists = dict.fromkeys(("texts", "set", "set_reader", "set_paired"), ())
+    texts = {"encoder": "e", "reader": "r", "train": "train.json", "dev": "dev.json", "dtype": "int8"}
+    others = {"minutes": None, "pairs": 0, "pieces": None, "init": None, "vocab_size": 9, "dropout": 0.1}
+    args = {"work": tmp_path, "ship": tmp_path} | lists | texts | others
+    for state in ("running", "finished"):
+        for name in ("encoder", "reader"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            record = {"state": state, "sources": {"from": str(tmp_path / "encoder")}}
+            (tmp_path / name / "run.json").write_text(json.dumps(record))
+        changes = ({"set": ["train.micro_batch_tokens=9"]}, {"init": "i"}, {"train": "t"}, {"dev": "d"})
+        for change in changes:
+            if state == "running":
+                script.build(Namespace(**args | change))
+            else:
+                with pytest.raises(UserError, match=r"(encoder|reader) was made by"):
+                    script.build(Namespace(**args | change))
+        script.build(Namespace(**args))
 
 
 @pytest.mark.slow  # it starts seven verbs
