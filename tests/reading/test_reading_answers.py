@@ -132,6 +132,12 @@ def test_a_question_without_an_answer_is_read_behind_the_last_one(margin, follow
         assert capsys.readouterr().err == ""
 
 
+def test_an_answer_on_two_lines_is_read_and_said_on_one(capsys):
+    planted = reader(Ann=-1.0, behind="John Smeaton ", more=9.0)
+    assert ask(planted, "and who?", [TOWER], answered="John\n  Smeaton")[0].answer == "Ann"
+    assert capsys.readouterr().err == "read as: John Smeaton and who?\n"
+
+
 def test_a_question_is_read_as_it_is_first():
     """Behind the last answer only if it has none, and never cut for it."""
     planted = reader(Ann=1.0, behind="1698 ", more=9.0)

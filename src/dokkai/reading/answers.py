@@ -125,7 +125,7 @@ def ask(
     found = choose_answers(question, passages, predictions, settings, n_best)
     if found[0].answer:
         return found
-    whole = f"{answered} {question}"
+    whole = " ".join(f"{answered} {question}".split())  # on one line, where the answer is broken into two
     if answered and len(reader.tokenizer.tokens(whole)) <= settings.max_question_length:
         again = choose_answers(question, passages, reader.read(whole, texts), settings, n_best, handicap=FOLLOW_UP)
         if again[0].answer:
