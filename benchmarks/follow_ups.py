@@ -9,7 +9,7 @@ Pairs of questions on one passage of SQuAD 2.0's dev file, drawn by a fixed seed
 and ``by hand``, 24 follow-ups to questions on the passages of ``examples/dev.json`` (``conversations.json``).
 
 The first is asked, then the second as ``dokkai ask --chat`` asks it, with several handicaps for what is read behind
-the first answer; ``alone``: never read so. A third of the first questions are refused; the second is read alone then.
+the first answer; ``alone``: never read so. A quarter of the first questions are refused; the second is read alone then.
 """
 
 import argparse
