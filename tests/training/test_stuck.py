@@ -323,6 +323,8 @@ def test_restarts_stand_in_the_table_of_seeds(home, hopeless, tmp_path):
     assert found["runs"][0]["stuck"] == record(tmp_path / "out" / "seed-0")["stuck"]
     head, line = several.show_table(found).splitlines()
     assert head.split()[-1] == "restarts" and line.split()[-3:] == ["2,", "stuck", "best"]
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Each seed" in page and "deviation" not in page, "of one there is none"
 
 
 @pytest.mark.parametrize(

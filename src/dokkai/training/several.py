@@ -199,7 +199,7 @@ def _place(best: Path, out: Path, record: dict[str, Any]) -> None:
 def _with_all(page: str, record: dict[str, Any]) -> str:
     """The report of the best run with the table of all; "best" stands beside its name, where a phone shows it too."""
     head, *rows = ([" · ".join(filter(None, (name, mark))), *cells] for name, *cells, mark in _rows(record))
-    title = "Each seed, mean and deviation" if record["kind"] == "seeds" else "Each point of the grid"
+    title = "Each seed" if record["kind"] == "seeds" else "Each point of the grid"
     note = (
         f"{record['best']} was kept, the best by {record['metric']}; all else on this page is of this run alone. "
         f"All numbers lie in {record['kind']}.json."
