@@ -50,7 +50,7 @@ _Contents = Annotated[list[_Content] | None, BeforeValidator(_listed)]
 
 
 class _Read(BaseModel):
-    """What is read of an object in one of the files; null is as good as absent."""
+    """What is read of an object in one of the files; null is as good as absent where the default is None."""
 
     model_config = ConfigDict(strict=True)
 
