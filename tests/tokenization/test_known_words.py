@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.tokenization.nasty_text import PHRASES, nasty_texts
-from tests.tokenization.small_vocabulary import build
+from nasty_text import PHRASES, nasty_texts
+from small_vocabulary import build
 
 from dokkai.tokenization import known_words
 from dokkai.tokenization.known_words import KnownWords
