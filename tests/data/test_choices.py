@@ -1,6 +1,7 @@
 """Multiple choice: tables, the layouts of published data sets, and every mistake."""
 
 import json
+import re
 
 import datasets
 import pytest
@@ -40,6 +41,40 @@ def test_lists_of_any_length(tmp_path):
 def test_lists_in_cells(tmp_path):
     found = read(tmp_path / "q.csv", "question,choices,label\nWho?,\"['x', 'y, z']\",1\n")
     assert found == [ChoiceQuestion(None, "Who?", ("x", "y, z"), 1, "0", "line 2")]
+
+
+NAMED = {
+    "as on the hub": {"text": ["x", "y"], "label": ["1", "2"]},
+    "as published": [{"label": "1", "text": "x"}, {"label": "2", "text": "y"}],
+}
+
+
+@pytest.mark.parametrize("choices", NAMED.values(), ids=NAMED)
+def test_choices_with_names(choices, tmp_path):
+    content = [{"question": "Who?", "choices": choices, "label": "2"}]
+    settings = {"label_is": "name"}
+    (found,) = read(tmp_path / "q.json", content, **settings)
+    assert found == ChoiceQuestion(None, "Who?", ("x", "y"), 1, "0", "entry 1", ("1", "2"))
+    assert shown_label(found, 0, MultipleChoiceSettings(question="question", **settings)) == "1"
+    (found,) = read(tmp_path / "q.json", content, label_is="number-from-1")
+    assert (found.choices, found.label) == (("x", "y"), 1)
+    content[0]["label"] = "0"
+    with pytest.raises(UserError, match=r"entry 1: the label \(column 'label'\) is '0', not one of 1, 2; see task.lab"):
+        read(tmp_path / "q.json", content, **settings)
+
+
+MISNAMED = {
+    "no names": (["x", "y"], "no names of the choices, such as {'text': [...], 'label': [...]}; see task.label_is"),
+    "a name twice": ({"text": ["x", "y"], "label": ["A", "A"]}, "column 'choices' is no list of two choices or more"),
+    "too few names": ({"text": ["x", "y"], "label": ["A"]}, "column 'choices' is no list of two choices or more"),
+    "no text": ([{"text": None, "label": "A"}, {"text": "y", "label": "B"}], "column 'choices' is no list of two"),
+}
+
+
+@pytest.mark.parametrize(("choices", "message"), MISNAMED.values(), ids=MISNAMED)
+def test_choices_that_are_not_named(choices, message, tmp_path):
+    with pytest.raises(UserError, match=re.escape(f"q.json entry 1: {message}")):
+        read(tmp_path / "q.json", [{"question": "Who?", "choices": choices, "label": "A"}], label_is="name")
 
 
 def test_labels_as_the_files_write_them():

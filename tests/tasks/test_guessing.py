@@ -363,6 +363,21 @@ GUESSES = {
         {"kind": "multi-label", "text": "text", "label": "labels"},
         "column 'labels' holds lists",
     ),
+    "choices with names": (
+        "a.json",
+        [
+            {"question": "?", "choices": {"text": ["x", "y"], "label": ["A", "B"]}, "answerKey": "B"},
+            {"question": "!", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": "1"},
+        ],
+        {
+            "kind": "multiple-choice",
+            "question": "question",
+            "choices": ["choices"],
+            "label": "answerKey",
+            "label_is": "name",
+        },
+        "column 'choices' holds lists and column 'answerKey' the name of the right one",
+    ),
     "choices in cells that write lists": (
         "a.csv",
         table("question,choices,answer", 'Who?,"[""x"", ""y""]",A', "When?,\"['u', 'v']\",B"),

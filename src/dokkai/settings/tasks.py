@@ -150,8 +150,10 @@ class MultipleChoiceSettings(Section):
     )
     choices: Names = Field(["choices"], min_length=1, description="columns of the choices, or one that holds a list")
     label: Column = Field("label", description="column of the right choice")
-    label_is: Literal["number", "number-from-1", "letter", "text"] = Field(
-        "number", description="number: counted from 0, or from 1; letter: A or a for the first; text: the choice itself"
+    label_is: Literal["number", "number-from-1", "letter", "name", "text"] = Field(
+        "number",
+        description="number: counted from 0, or from 1; letter: A or a for the first; name: what the list of choices "
+        "calls it; text: the choice itself",
     )
     layout: Literal["table", "dream", "race", "mctest"] = Field(
         "table", description="the files are tables, or in the layout of these data sets"

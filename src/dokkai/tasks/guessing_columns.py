@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from dokkai.data.choices import place_of_letter
+from dokkai.data.choices import named_choices, place_of_letter
 from dokkai.data.columns import TAGS, WORDS
 from dokkai.errors import UserError
 from dokkai.settings import (
@@ -208,11 +208,16 @@ def _guess_choices(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
     label = given.get("label") or find_named(columns, RIGHT, without=choices)
     if not choices or label is None:
         return None
-    rows = [columns[choices[0]]] if len(choices) == 1 else [columns[choice] for choice in choices]
-    options = [
-        list(row[0]) if len(choices) == 1 else [as_text(value) for value in row] for row in zip(*rows, strict=True)
-    ]
-    label_is = given.get("label_is") or _label_is([as_text(value) for value in columns[label]], options)
+    named: list[tuple[list[str], list[str]]] | None = None
+    if len(choices) == 1:
+        found = [named_choices(value) for value in columns[choices[0]]]
+        named = [pair for pair in found if pair is not None] if None not in found else None
+        options = [list(value) for value in columns[choices[0]]] if named is None else [texts for texts, _ in named]
+    else:
+        options = [list(map(as_text, row)) for row in zip(*(columns[choice] for choice in choices), strict=True)]
+    labels = list(map(as_text, columns[label]))
+    are_names = named is not None and all(text in names for text, (_, names) in zip(labels, named, strict=True))
+    label_is = given.get("label_is") or ("name" if are_names else _label_is(labels, options))
     context = given.get("context") or find_named(columns, CONTEXTS, without=[*choices, label])
     question = given.get("question") or find_named(columns, QUESTIONS, without=[*choices, label])
     if context is None and question is None:
@@ -233,7 +238,10 @@ def _guess_choices(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
 def _choice_columns(columns: Columns) -> list[str]:
     """One column of lists, or the columns of one family such as ``choice0``, ``choice1``."""
     for name, values in columns.items():
-        if plain(name) in CHOICES and are_lists(values) and all(len(value) > 1 for value in values):
+        if plain(name) not in CHOICES:
+            continue
+        lists = [value if (named := named_choices(value)) is None else named[0] for value in values]
+        if are_lists(lists) and all(len(value) > 1 for value in lists):
             return [name]
     families: dict[str, list[str]] = {}
     for name in columns:
