@@ -57,6 +57,19 @@ def test_a_japanese_line_that_ends_with_a_bracket_was_not_wrapped(end):
     assert text.replace(first, wrapped)[slice(*sentence_around(wrapped, (5, 7)))] == wrapped
 
 
+def test_a_japanese_line_of_half_the_letters_is_as_wide():
+    lines = [
+        "灯台は岬の上に立ち、遠くの船にも",
+        "光が届くように、毎晩その火が灯されるのだと、灯台守の娘は",
+        "話した。彼女は島で育った。",
+    ]
+    text = "\n".join(["拝啓", *lines, "短い行", "次の行"])
+    assert text[slice(*sentence_around(text, (text.index("毎晩"), text.index("毎晩") + 2)))] == "\n".join(
+        [lines[1], "話した。"]
+    )
+    assert text[slice(*sentence_around(text, (text.index("短い"), text.index("短い") + 2)))] == "短い行"
+
+
 def test_the_language_matters_and_an_unknown_one_is_english():
     line = "Er kam z. B. am 3. Mai. Dann ging er."
     assert split_sentences(line, "de") == ["Er kam z. B. am 3. Mai.", "Dann ging er."]

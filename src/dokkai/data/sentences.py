@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
+from unicodedata import east_asian_width
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ _OTHER_SPACE = re.compile(r"[^\S\x00-\x7f]|[\ud800-\udfff]")  # and halves of su
 
 _WHOLE = re.compile(r"([.!?…。！？][\"'”’)\]]*|[」』）])\s*$")  # no full stop is needed before the last three
 _ITEM = re.compile(r"\s*([-*+•#|>]|\d+[.)]\s)")  # of a list, a heading, a table: they begin anew
-_WRAPPED = 50  # characters: shorter lines end where they end
+_WRAPPED = 50  # columns, of which a Chinese character takes two: shorter lines end where they end
 _MOST_WRAPPED = 30  # lines of one sentence
 
 
@@ -88,8 +89,12 @@ def _line_around(text: str, span: tuple[int, int]) -> tuple[int, int]:
 
 
 def _is_wrapped(line: str, following: str) -> bool:
-    is_whole = _WHOLE.search(line) is not None or len(line) < _WRAPPED
+    is_whole = _WHOLE.search(line) is not None or _num_columns(line) < _WRAPPED
     return not is_whole and following.strip() != "" and _ITEM.match(following) is None
+
+
+def _num_columns(line: str) -> int:
+    return len(line) if line.isascii() else len(line) + sum(east_asian_width(character) in "WF" for character in line)
 
 
 class Encoded(NamedTuple):
