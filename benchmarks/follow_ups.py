@@ -8,8 +8,9 @@ Pairs of questions on one passage of SQuAD 2.0's dev file, drawn by a fixed seed
 
 and ``by hand``, 24 follow-ups to questions on the passages of ``examples/dev.json`` (``conversations.json``).
 
-The first is asked, then the second as ``dokkai ask --chat`` asks it, with several handicaps for what is read behind
-the first answer; ``alone``: never read so. A quarter of the first questions are refused; the second is read alone then.
+The first is asked, then the second as ``dokkai ask --chat`` asks it: behind the first answer too if it has none alone,
+or few words, with several handicaps for what is read so; ``alone``: never read so. A quarter of the first questions are
+refused; the second is read alone then.
 """
 
 import argparse
@@ -30,8 +31,9 @@ from measuring import ROOT, versions, write_result
 from dokkai.data.squad import Answer, Question, read_squad
 from dokkai.evaluation.metrics import squad_scores
 from dokkai.files import read_json
+from dokkai.pipeline import Answer as Found
 from dokkai.progress import Progress
-from dokkai.reading.answers import FOLLOW_UP, Collection, ask, choose_answers
+from dokkai.reading.answers import FOLLOW_UP, Collection, ask, choose_answers, is_better, may_follow
 from dokkai.reading.documents import Document
 from reading import reader_of
 
@@ -89,14 +91,14 @@ def add(pairs: list[Pair], first: Question, second: Question, phrases: list[str]
             return
 
 
-def chooser(reader: Any, collection: Collection, question: str) -> Callable[[str], Callable[[float], str]]:
+def chooser(reader: Any, collection: Collection, question: str) -> Callable[[str], Callable[[float], Found]]:
     """Reads, then chooses the answer by a handicap, as ``ask`` does."""
     passages = collection.best(question)
 
-    def choose(read_as: str) -> Callable[[float], str]:
+    def choose(read_as: str) -> Callable[[float], Found]:
         found = reader.read(read_as, [passage.text for passage in passages])
         choices = partial(choose_answers, question, passages, found, reader.task.settings)
-        return lambda handicap: choices(handicap=handicap)[0].answer
+        return lambda handicap: choices(handicap=handicap)[0]
 
     return choose
 
@@ -121,9 +123,12 @@ def main() -> None:
                 answered = ask(reader, first.question, collection)[0].answer
                 followed += bool(answered)
                 choose = chooser(reader, collection, second.question)
-                alone, behind = choose(second.question), choose(f"{answered} {second.question}")
+                alone, follows = choose(second.question)(0.0), None
+                if answered and may_follow(second.question, alone):
+                    follows = choose(f"{answered} {second.question}")
                 for handicap, answers in given.items():
-                    answers[str(number)] = alone(0.0) or (behind(handicap) if answered else "")
+                    behind = follows(handicap) if follows else alone
+                    answers[str(number)] = (behind if is_better(behind, alone) else alone).answer
                 progress.advance()
         right = {str(number): [answer.text for answer in second.answers] for number, (_, second) in enumerate(chosen)}
         for handicap, answers in given.items():

@@ -138,10 +138,20 @@ def test_an_answer_on_two_lines_is_read_and_said_on_one(capsys):
     assert capsys.readouterr().err == "read as: John Smeaton and who?\n"
 
 
+@pytest.mark.parametrize(("margin", "read_as"), [(FOLLOW_UP - 0.1, ""), (FOLLOW_UP + 0.1, "read as: 1698 and who?\n")])
+def test_a_short_question_is_read_behind_the_last_answer_too(margin, read_as, capsys):
+    """It may have an answer alone by chance; the better of both goes before."""
+    planted = reader(Ann=1.0, behind="1698 ", more=margin)
+    (found,) = ask(planted, "and who?", [TOWER], answered="1698")
+    assert found.answer == "Ann" and found.score == pytest.approx(max(1, 1 + margin - FOLLOW_UP))
+    assert capsys.readouterr().err == read_as
+
+
 def test_a_question_is_read_as_it_is_first():
-    """Behind the last answer only if it has none, and never cut for it."""
+    """Behind the last answer only if it has none or few words, and never cut for it."""
     planted = reader(Ann=1.0, behind="1698 ", more=9.0)
-    assert ask(planted, "and who?", [TOWER], answered="1698")[0].score == 1 and len(planted.calls) == 1
+    assert ask(planted, "and who was it that built it?", [TOWER], answered="1698")[0].score == 1
+    assert len(planted.calls) == 1
     planted = with_settings(reader(Ann=-1.0, behind="1698 ", more=9.0), max_question_length=3)
     assert ask(planted, "who was it?", [TOWER], answered="1698")[0].answer == "" and len(planted.calls) == 1
     assert ask(planted, "and who?", [TOWER], answered="1698")[0].answer == "Ann"

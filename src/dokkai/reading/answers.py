@@ -21,6 +21,7 @@ PASSAGES = 20
 _EARLIER = 0.5  # what a word of the question before counts in the ranking, beside 1 for a word of this one
 PRIOR = 1.0  # log-odds that a point of BM25 is worth, as measured by benchmarks/passages.py
 FOLLOW_UP = 3.0  # that the score of an answer to a follow-up is lowered by, as measured by benchmarks/follow_ups.py
+_FEW = 4  # words, of which most that may follow from a question are made: "How old was she?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,8 @@ def ask(
     If there is none, the list begins with one whose ``answer`` is "", and those that come closest follow;
     ``always_answer`` leaves "no answer" out. Answers that share a place or a text with a better one are left out.
     ``earlier``, the question before in a conversation, helps to find passages. Behind ``answered``, the last answer in
-    it, a question is read once more that has none alone: "John Smeaton and when?". UserError if the question is empty
-    or the model was not fine-tuned for questions.
+    it, a question is read once more that has none alone or few words: "John Smeaton and when?". UserError if the
+    question is empty or the model was not fine-tuned for questions.
     """
     if not question.strip():
         raise UserError("the question is empty")
@@ -123,18 +124,27 @@ def ask(
     assert reader.task is not None
     settings: QuestionAnsweringSettings = reader.task.settings
     found = choose_answers(question, passages, predictions, settings, n_best)
-    if found[0].answer:
-        return found
     whole = " ".join(f"{answered} {question}".split())  # on one line, where the answer is broken into two
-    if answered and len(reader.tokenizer.tokens(whole)) <= settings.max_question_length:
+    fits = len(reader.tokenizer.tokens(whole)) <= settings.max_question_length
+    if answered and fits and may_follow(question, found[0]):
         again = choose_answers(question, passages, reader.read(whole, texts), settings, n_best, handicap=FOLLOW_UP)
-        if again[0].answer:
+        if is_better(again[0], found[0]):
             say(f"read as: {whole}")
             return again
-    if always_answer:
+    if always_answer and not found[0].answer:
         settings = settings.model_copy(update={"null_threshold": math.inf})
         found = choose_answers(question, passages, predictions, settings, n_best)
     return found
+
+
+def may_follow(question: str, alone: Answer) -> bool:
+    """Whether to read it behind the last answer: it has no answer alone, or may have one by chance ("and when?")."""
+    return not alone.answer or len(terms(question)) <= _FEW
+
+
+def is_better(behind: Answer, alone: Answer) -> bool:
+    """Whether what is found behind the last answer, its score lowered, goes before what is found alone."""
+    return bool(behind.answer) and (not alone.answer or behind.score > alone.score)
 
 
 def choose_answers(
