@@ -9,8 +9,8 @@ Pairs of questions on one passage of SQuAD 2.0's dev file, drawn by a fixed seed
 and ``by hand``, 24 follow-ups to questions on the passages of ``examples/dev.json`` (``conversations.json``).
 
 The first is asked, then the second as ``dokkai ask --chat`` asks it: behind the first answer too if it has none alone,
-or few words, with several handicaps for what is read so; ``alone``: never read so. A quarter of the first questions are
-refused; the second is read alone then.
+or leans on it, with several handicaps for what is read so; ``alone``: never read so. A quarter of the first questions
+are refused; the second is read alone then.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from dokkai.evaluation.metrics import squad_scores
 from dokkai.files import read_json
 from dokkai.pipeline import Answer as Found
 from dokkai.progress import Progress
-from dokkai.reading.answers import FOLLOW_UP, Collection, ask, choose_answers, is_better, may_follow
+from dokkai.reading.answers import FOLLOW_UP, Collection, ask, choose_answers, follow_up, is_better
 from dokkai.reading.documents import Document
 from reading import reader_of
 
@@ -91,9 +91,11 @@ def add(pairs: list[Pair], first: Question, second: Question, phrases: list[str]
             return
 
 
-def chooser(reader: Any, collection: Collection, question: str) -> Callable[[str], Callable[[float], Found]]:
+def chooser(
+    reader: Any, collection: Collection, question: str, earlier: str
+) -> Callable[[str], Callable[[float], Found]]:
     """Reads, then chooses the answer by a handicap, as ``ask`` does."""
-    passages = collection.best(question)
+    passages = collection.best(question, earlier=earlier)
 
     def choose(read_as: str) -> Callable[[float], Found]:
         found = reader.read(read_as, [passage.text for passage in passages])
@@ -122,10 +124,10 @@ def main() -> None:
                 collection = Collection([Document("", second.context)])
                 answered = ask(reader, first.question, collection)[0].answer
                 followed += bool(answered)
-                choose = chooser(reader, collection, second.question)
+                choose = chooser(reader, collection, second.question, first.question)
                 alone, follows = choose(second.question)(0.0), None
-                if answered and may_follow(second.question, alone):
-                    follows = choose(f"{answered} {second.question}")
+                if whole := follow_up(reader, second.question, answered, alone):
+                    follows = choose(whole)
                 for handicap, answers in given.items():
                     behind = follows(handicap) if follows else alone
                     answers[str(number)] = (behind if is_better(behind, alone) else alone).answer

@@ -45,7 +45,7 @@ def test_lists_in_cells(tmp_path):
 
 NAMED = {
     "as on the hub": {"text": ["x", "y"], "label": ["1", "2"]},
-    "as published": [{"label": "1", "text": "x"}, {"label": "2", "text": "y"}],
+    "as objects": [{"label": "1", "text": "x"}, {"label": "2", "text": "y"}],
 }
 
 
@@ -56,6 +56,8 @@ def test_choices_with_names(choices, tmp_path):
     (found,) = read(tmp_path / "q.json", content, **settings)
     assert found == ChoiceQuestion(None, "Who?", ("x", "y"), 1, "0", "entry 1", ("1", "2"))
     assert shown_label(found, 0, MultipleChoiceSettings(question="question", **settings)) == "1"
+    numbered = [{"question": "Who?", "choices": {"text": ["x", "y"], "label": [1, 2]}, "label": 2}]
+    assert read(tmp_path / "q.json", numbered, **settings) == [found]
     (found,) = read(tmp_path / "q.json", content, label_is="number-from-1")
     assert (found.choices, found.label) == (("x", "y"), 1)
     content[0]["label"] = "0"
@@ -67,6 +69,10 @@ MISNAMED = {
     "no names": (["x", "y"], "no names of the choices, such as {'text': [...], 'label': [...]}; see task.label_is"),
     "a name twice": ({"text": ["x", "y"], "label": ["A", "A"]}, "column 'choices' is no list of two choices or more"),
     "too few names": ({"text": ["x", "y"], "label": ["A"]}, "column 'choices' is no list of two choices or more"),
+    "null for a name": (
+        {"text": ["x", "y"], "label": ["A", None]},
+        "column 'choices' is no list of two choices or more",
+    ),
     "no text": ([{"text": None, "label": "A"}, {"text": "y", "label": "B"}], "column 'choices' is no list of two"),
 }
 

@@ -148,10 +148,12 @@ def test_a_short_question_is_read_behind_the_last_answer_too(margin, read_as, ca
 
 
 def test_a_question_is_read_as_it_is_first():
-    """Behind the last answer only if it has none or few words, and never cut for it."""
-    planted = reader(Ann=1.0, behind="1698 ", more=9.0)
-    assert ask(planted, "and who was it that built it?", [TOWER], answered="1698")[0].score == 1
-    assert len(planted.calls) == 1
+    """Behind the last answer only if it has none or leans on it, and never cut for it."""
+    for question in ("Who built the tower?", "and who was it that built it?"):
+        planted = reader(Ann=1.0, behind="1698 ", more=9.0)
+        assert ask(planted, question, [TOWER], answered="1698")[0].score == 1 and len(planted.calls) == 1
+    planted = with_settings(reader(Ann=1.0, behind="1698 ", more=9.0), no_answer=False)
+    assert ask(planted, "and who?", [TOWER], answered="1698")[0].score == 1 and len(planted.calls) == 1
     planted = with_settings(reader(Ann=-1.0, behind="1698 ", more=9.0), max_question_length=3)
     assert ask(planted, "who was it?", [TOWER], answered="1698")[0].answer == "" and len(planted.calls) == 1
     assert ask(planted, "and who?", [TOWER], answered="1698")[0].answer == "Ann"

@@ -69,7 +69,7 @@ def parse_question(
 
 def named_choices(value: object) -> tuple[list[str], list[str]] | None:
     """Texts and names out of ``{"text": [...], "label": [...]}``, as CommonsenseQA, ARC and OpenBookQA have them on the
-    hub, or out of a list of ``{"text": ..., "label": ...}``, as they were published; None for anything else.
+    hub, or out of a list of ``{"text": ..., "label": ...}``; None for anything else.
     """
     match value:
         case {"text": list(texts), "label": list(names)}:
@@ -78,6 +78,7 @@ def named_choices(value: object) -> tuple[list[str], list[str]] | None:
             texts, names = ([item[key] for item in items] for key in ("text", "label"))
         case _:
             return None
+    names = [str(name) if isinstance(name, int) else name for name in names]
     are_strings = all(isinstance(item, str) for item in (*texts, *names))
     return (texts, names) if are_strings and len(texts) == len(names) == len(set(names)) else None
 

@@ -10,6 +10,7 @@ from dokkai.errors import UserError
 from dokkai.pipeline import Answer, Pipeline
 from dokkai.progress import Progress, say
 from dokkai.reading.documents import Document
+from dokkai.reading.leaning import leans
 from dokkai.reading.passages import Span, cut_into_passages
 from dokkai.reading.ranking import Ranking, terms
 from dokkai.settings import QuestionAnsweringSettings
@@ -21,7 +22,6 @@ PASSAGES = 20
 _EARLIER = 0.5  # what a word of the question before counts in the ranking, beside 1 for a word of this one
 PRIOR = 1.0  # log-odds that a point of BM25 is worth, as measured by benchmarks/passages.py
 FOLLOW_UP = 3.0  # that the score of an answer to a follow-up is lowered by, as measured by benchmarks/follow_ups.py
-_FEW = 4  # words, of which most that may follow from a question are made: "How old was she?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,8 @@ def ask(
     If there is none, the list begins with one whose ``answer`` is "", and those that come closest follow;
     ``always_answer`` leaves "no answer" out. Answers that share a place or a text with a better one are left out.
     ``earlier``, the question before in a conversation, helps to find passages. Behind ``answered``, the last answer in
-    it, a question is read once more that has none alone or few words: "John Smeaton and when?". UserError if the
-    question is empty or the model was not fine-tuned for questions.
+    it, a question is read once more that has none alone, or leans on it: "John Smeaton and when?". The list is that of
+    the reading with the better answer. UserError if the question is empty, or the model not fine-tuned for questions.
     """
     if not question.strip():
         raise UserError("the question is empty")
@@ -124,9 +124,8 @@ def ask(
     assert reader.task is not None
     settings: QuestionAnsweringSettings = reader.task.settings
     found = choose_answers(question, passages, predictions, settings, n_best)
-    whole = " ".join(f"{answered} {question}".split())  # on one line, where the answer is broken into two
-    fits = len(reader.tokenizer.tokens(whole)) <= settings.max_question_length
-    if answered and fits and may_follow(question, found[0]):
+    whole = follow_up(reader, question, answered, found[0])
+    if whole:
         again = choose_answers(question, passages, reader.read(whole, texts), settings, n_best, handicap=FOLLOW_UP)
         if is_better(again[0], found[0]):
             say(f"read as: {whole}")
@@ -137,9 +136,18 @@ def ask(
     return found
 
 
-def may_follow(question: str, alone: Answer) -> bool:
-    """Whether to read it behind the last answer: it has no answer alone, or may have one by chance ("and when?")."""
-    return not alone.answer or len(terms(question)) <= _FEW
+def follow_up(reader: Pipeline, question: str, answered: str, alone: Answer) -> str:
+    """The question behind the last answer, on one line; "" if it is not to be read so.
+
+    It is if it has no answer alone, or may have one by chance, as it leans on another question; and if both fit.
+    """
+    assert reader.task is not None
+    settings: QuestionAnsweringSettings = reader.task.settings
+    # without the score of "no answer" those of two questions cannot be compared
+    if not answered or (alone.answer and not (settings.no_answer and leans(question))):
+        return ""
+    whole = " ".join(f"{answered} {question}".split())
+    return whole if len(reader.tokenizer.tokens(whole)) <= settings.max_question_length else ""
 
 
 def is_better(behind: Answer, alone: Answer) -> bool:

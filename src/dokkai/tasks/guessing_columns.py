@@ -212,7 +212,9 @@ def _guess_choices(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
     if len(choices) == 1:
         found = [named_choices(value) for value in columns[choices[0]]]
         named = [pair for pair in found if pair is not None] if None not in found else None
-        options = [list(value) for value in columns[choices[0]]] if named is None else [texts for texts, _ in named]
+        options = [texts for texts, _ in named or ()] or columns[choices[0]]
+        if not are_lists(options):
+            return None
     else:
         options = [list(map(as_text, row)) for row in zip(*(columns[choice] for choice in choices), strict=True)]
     labels = list(map(as_text, columns[label]))
@@ -226,8 +228,8 @@ def _guess_choices(columns: Columns, given: Mapping[str, Any]) -> Guess | None:
         if given.get("kind") is None and len(choices) == 2:
             return None  # two texts and a label may be a pair
         raise UserError(
-            f"columns {list_names(choices)} look like choices, but '{label}' is not always the number, the letter or "
-            "the text of one; name the columns, as in task.label=COLUMN, or set task.kind"
+            f"columns {list_names(choices)} look like choices, but '{label}' is not always the number, the letter, the "
+            "name or the text of one; name the columns, as in task.label=COLUMN, or set task.kind"
         )
     texts = {name: column for name, column in (("context", context), ("question", question)) if column is not None}
     task = {"kind": "multiple-choice", **texts, "choices": choices, "label": label, "label_is": label_is}
