@@ -5,6 +5,7 @@ Pairs of questions on one passage of SQuAD 2.0's dev file, drawn by a fixed seed
 - ``the answer``: the second question names the answer to the first, which "it" or "its" takes the place of;
 - ``the topic``: it shares a name with the first question, which "it" or "its" takes the place of;
 - ``neither``: the question that follows in the file, as it is, which takes no word from the first;
+- ``elsewhere``: a question on another passage far away in the file, which has no answer in this one;
 
 and ``by hand``, 24 follow-ups to questions on the passages of ``examples/dev.json`` (``conversations.json``).
 
@@ -20,7 +21,7 @@ import os
 import random
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,7 @@ from dokkai.evaluation.metrics import squad_scores
 from dokkai.files import read_json
 from dokkai.pipeline import Answer as Found
 from dokkai.progress import Progress
-from dokkai.reading.answers import FOLLOW_UP, Collection, ask, choose_answers, follow_up, is_better
+from dokkai.reading.answers import FOLLOW_UP, Collection, Passage, ask, choose_answers, follow_up, is_better
 from dokkai.reading.documents import Document
 from reading import reader_of
 
@@ -55,7 +56,7 @@ def with_pronoun(question: str, phrase: str) -> str | None:
 
 def pairs_of(questions: list[Question]) -> dict[str, list[Pair]]:
     """Of each kind all there are; the second question of a pair is as it is asked."""
-    found: dict[str, list[Pair]] = {"the answer": [], "the topic": [], "neither": []}
+    found: dict[str, list[Pair]] = {"the answer": [], "the topic": [], "neither": [], "elsewhere": []}
     passages: dict[str, list[Question]] = {}
     for item in questions:
         passages.setdefault(item.context, []).append(item)
@@ -68,6 +69,11 @@ def pairs_of(questions: list[Question]) -> dict[str, list[Pair]]:
             if first.answers:
                 found["neither"].append((first, second))
                 add(found["the topic"], first, second, NAME.findall(first.question))
+    half = len(questions) // 2
+    for number, first in enumerate(questions):
+        if first.answers:
+            far = questions[number - half]
+            found["elsewhere"].append((first, replace(far, context=first.context, answers=())))
     return found
 
 
@@ -91,11 +97,8 @@ def add(pairs: list[Pair], first: Question, second: Question, phrases: list[str]
             return
 
 
-def chooser(
-    reader: Any, collection: Collection, question: str, earlier: str
-) -> Callable[[str], Callable[[float], Found]]:
+def chooser(reader: Any, passages: Sequence[Passage], question: str) -> Callable[[str], Callable[[float], Found]]:
     """Reads, then chooses the answer by a handicap, as ``ask`` does."""
-    passages = collection.best(question, earlier=earlier)
 
     def choose(read_as: str) -> Callable[[float], Found]:
         found = reader.read(read_as, [passage.text for passage in passages])
@@ -124,9 +127,11 @@ def main() -> None:
                 collection = Collection([Document("", second.context)])
                 answered = ask(reader, first.question, collection)[0].answer
                 followed += bool(answered)
-                choose = chooser(reader, collection, second.question, first.question)
+                passages = collection.best(second.question, earlier=first.question)
+                choose = chooser(reader, passages, second.question)
                 alone, follows = choose(second.question)(0.0), None
-                if whole := follow_up(reader, second.question, answered, alone):
+                texts = [passage.text for passage in passages]
+                if whole := follow_up(reader, second.question, answered, alone, texts):
                     follows = choose(whole)
                 for handicap, answers in given.items():
                     behind = follows(handicap) if follows else alone

@@ -44,6 +44,21 @@ def curve(run: dict) -> str:
     return table(["step", "tokens", "minutes", "tokens/s", "held-out loss", "held-out accuracy"], rows)
 
 
+def tokens_seen(result: dict) -> str:
+    """Of one recipe cut off after different numbers of tokens: what the encoder lost, and how it reads."""
+    rows = [
+        [
+            f"{run['tokens'] / 1e6:.1f}M" if run["tokens"] else "none: random weights",
+            f"{run['step']:,}" if run["tokens"] else "",
+            f"{run['heldout/masked_lm_loss']:.3f}" if run["tokens"] else "",
+            f"{run['exact']:.1f}",
+            f"{run['f1']:.1f}",
+        ]
+        for run in result["runs"]
+    ]
+    return table(["tokens seen", "updates", "held-out loss", "EM", "F1"], rows)
+
+
 def scores(runs: list[dict]) -> str:
     """Exact match and F1 of fine-tunings."""
     rows = [
@@ -547,6 +562,7 @@ def render(name: str) -> str:
         "prior": prior,
         "questions": questions,
         "race": race,
+        "tokens_seen": tokens_seen,
         "updates": updates,
     }
     of_all |= {

@@ -3,10 +3,11 @@
     python models/build.py corpus/*.txt.xz --train train-v2.0.json.xz --dev dev-v2.0.json.xz
 
 Steps: ``vocab``, ``prepare``, ``pretrain``, pairs of sentences (``pairs.py``) and masked words together with them
-(``paired.py``; ``--pairs 0`` leaves them out), ``finetune``, then both models are converted and laid into ``--ship``.
-Everything but the result lies in ``--work``. The same command goes on where it was stopped, whatever stopped it; what
-other options have made is refused. Ctrl-C, SIGTERM and a closed terminal let the verb that runs save itself first. The
-cards (``models/*.md``) are copied to the result; those that are there tell of the models that ship now.
+(``paired.py``; ``--pairs 0`` leaves them out), ``finetune``, again without dropout (``longer.toml``; ``--longer none``
+leaves it out), then both models are converted and laid into ``--ship``. Everything but the result lies in ``--work``.
+The same command goes on where it was stopped, whatever stopped it; what other options have made is refused. Ctrl-C,
+SIGTERM and a closed terminal let the verb that runs save itself first. The cards (``models/*.md``) are copied to the
+result; those that are there tell of the models that ship now.
 
 With ``--minutes 9`` it stops by itself, with all it has done saved, and says so by exit code 3: for machines that are
 lent for a while. The last minute of them (half of them, if they are fewer than two) is for the verb that runs, to save
@@ -16,7 +17,8 @@ DIR OUT`` makes a model directory of them again. With both, a sitting also ends 
 pieces of the reader would take the place of its last ones before anybody has them. From weights alone, without the
 state of the optimizer, ``--init OUT`` begins a new run, in another ``--work``.
 
-Any recipe of pre-training and of questions will do: on a GPU give a larger one (``--encoder``, ``--reader``).
+Any recipe of pre-training and of questions will do: on a GPU give a larger one (``--encoder``, ``--reader``), for an
+encoder wider than 384 with a lower rate to go on by (``--set-longer train.learning_rate=...``).
 """
 
 import argparse
@@ -44,7 +46,9 @@ WEIGHTS = "model.safetensors"
 CHECKSUM = "sha256"
 TARS = "*.tar.[0-9][0-9][0-9]"
 DROPOUTS = ("embedding_dropout", "mlp_dropout", "hidden_dropout_prob")  # ModernBERT's names, and BERT's
-RUNS = ("reader", "paired", "encoder")  # the newest first
+RUNS = ("longer", "reader", "paired", "encoder")  # the newest first
+LONGER = ROOT / "models" / "longer.toml"
+NONE = "none"
 GO_ON = 3  # exit code: the time is over, the work is not
 GRACE = 60  # seconds of a sitting that a verb gets to save itself
 STOPS = (signal.SIGTERM, signal.SIGHUP)  # heeded as Ctrl-C is
@@ -95,7 +99,13 @@ def build(args: argparse.Namespace) -> None:
     if args.pairs:
         heed(work / "pairs.csv", args.pairs)
         heed(work / "paired", *args.set_paired)
-    heed(reader, args.reader, args.train, args.dev, *args.set_reader)
+    questions = [args.reader, args.train, args.dev, *args.set_reader]
+    heed(reader, *questions)
+    longer = work / "longer"
+    if args.longer != NONE:
+        heed(longer, *([] if args.longer == str(LONGER) else [args.longer]), *args.set_longer, *questions, args.pairs)
+    elif longer.exists():  # its weights would go for the newest
+        raise UserError(f"{longer} is there already; remove it, or leave out --longer {NONE}")
     if args.init is None and not (tokenizer / "tokenizer.json").exists():
         sitting.verb("vocab", *args.texts, "--size", args.vocab_size, "--out", tokenizer)
     sitting.verb("prepare", *args.texts, "--tokenizer", args.init or tokenizer, "--out", data)  # refuses other texts
@@ -109,8 +119,12 @@ def build(args: argparse.Namespace) -> None:
     if args.minutes and args.pieces and not was_finished:
         raise SystemExit(GO_ON)
     if not is_finished(reader) or source_of(reader) != str(encoder):  # one of another encoder is refused by the verb
+        if longer.exists():
+            raise UserError(f"{longer} has learned on from another reader; remove it")
         files = ["--train", args.train, "--dev", args.dev]
         sitting.verb("finetune", args.reader, "--from", encoder, *files, "--out", reader, *args.set_reader)
+    if args.longer != NONE:
+        reader = read_on(sitting, reader, longer, args)
     lay(sitting, encoder, args.ship / "encoder-en", args.dtype, args.dropout)
     lay(sitting, reader, args.ship / "reader-en", args.dtype)
 
@@ -123,6 +137,16 @@ def pair(sitting: Sitting, encoder: Path, args: argparse.Namespace) -> Path:
         sitting.script("pairs.py", *args.texts, "--from", encoder, "--out", table, "--number", args.pairs)
     if not is_finished(out):
         sitting.script("paired.py", work / "data", table, "--init", encoder, "--out", out, *args.set_paired)
+    return out
+
+
+def read_on(sitting: Sitting, reader: Path, out: Path, args: argparse.Namespace) -> Path:
+    """The reader after it has learned on, with windows and "no answer" as it has them."""
+    if not is_finished(out):
+        task = json.loads((reader / "run.json").read_text())["settings"]["task"]
+        kept = [f"task.{name}={json.dumps(task[name])}" for name in ("max_length", "stride", "no_answer")]
+        files = ["--train", args.train, "--dev", args.dev]
+        sitting.verb("finetune", args.longer, "--from", reader, *files, "--out", out, *kept, *args.set_longer)
     return out
 
 
@@ -226,6 +250,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--set-reader", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the questions")
     parser.add_argument("--pairs", type=int, default=30_000, help="of sentences that the encoder compares; 0: none")
     parser.add_argument("--set-paired", nargs="*", default=[], metavar="KEY=VALUE", help="settings of paired.toml")
+    parser.add_argument("--longer", default=str(LONGER), help=f"recipe to go on by, or {NONE}")
+    parser.add_argument("--set-longer", nargs="*", default=[], metavar="KEY=VALUE", help="settings of it")
     parser.add_argument("--pieces", type=Path, help="leave the newest weights here, in pieces")
     parser.add_argument("--join", type=Path, nargs=2, metavar=("DIR", "OUT"), help="put pieces together, and no more")
     args = parser.parse_args(words)

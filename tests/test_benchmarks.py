@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import agreement
 import baselines
 import collect
+import curve
 import measuring
 import paper_tasks
 
@@ -75,3 +76,43 @@ def test_a_changed_measurement_is_told_from_that_of_its_commit(tmp_path, monkeyp
                 subprocess.run(["git", *words], cwd=tmp_path, check=True)
             assert not measuring.commit().endswith("with changes")
     assert measuring.commit().endswith("with changes")
+
+
+def trapezoid(folder, state="finished", **task):
+    """A run of 16 updates whose rate begins to fall at 12, with checkpoints of 6 and 12."""
+    words = ["train.steps=16", "train.cooldown_share=0.25", "task.lengths=[64]", "task.length_shares=[1.0]"]
+    settings = load_settings("encoder-en", words).model_dump()
+    settings["task"] |= task
+    for step in (6, 12):
+        curve.checkpoint(folder, step).mkdir(parents=True)
+        (curve.checkpoint(folder, step) / "state.json").write_text(f"{step}")
+    (folder / "metrics.jsonl").write_text('{"step": 16}\n')
+    (folder / "run.json").write_text(json.dumps({"state": state, "settings": settings, "sources": {"init": None}}))
+    return folder
+
+
+def test_a_branch_is_a_shorter_run_by_the_same_recipe(tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(curve, "_run", lambda *words: ran.append(words))
+    run = trapezoid(tmp_path / "run")
+    out = curve.branch(run, tmp_path / "prepared", 6, tmp_path / "branch")
+    record = json.loads((out / "run.json").read_text())
+    assert record["settings"]["train"]["steps"] == 8 and record["state"] == "stopped"
+    assert json.loads((run / "run.json").read_text())["settings"]["train"]["steps"] == 16
+    assert [place.name for place in (out / "checkpoints").iterdir()] == ["step-00000006"]
+    ((verb, recipe, *words),) = ran
+    assert (verb, words) == ("pretrain", ["--data", tmp_path / "prepared", "--out", out])
+    assert load_settings(str(recipe), []).model_dump() == record["settings"]
+    with (out / "metrics.jsonl").open("a") as lines:
+        lines.write("more\n")
+    assert (run / "metrics.jsonl").read_text() == '{"step": 16}\n', "its own file"
+
+
+def test_no_curve_of_what_is_none(tmp_path):
+    run = trapezoid(tmp_path / "run")
+    assert not curve.unfit(run, [0, 6, 12, 16])
+    assert "no checkpoint of step 7" in curve.unfit(run, [6, 7])
+    assert "step 13 its rate is not at the peak" in curve.unfit(run, [13])
+    assert "not finished" in curve.unfit(trapezoid(tmp_path / "running", state="running"), [6, 16])
+    assert not curve.unfit(tmp_path / "running", [6])
+    assert "other lengths" in curve.unfit(trapezoid(tmp_path / "lengths", lengths=[64, 128]), [6])

@@ -23,6 +23,7 @@ from dokkai.pipeline import Pipeline
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "models" / "build.py"
 EXAMPLES = ROOT / "examples"
+TASK = {"max_length": 128, "stride": 64, "no_answer": False}
 
 
 def load_script():
@@ -42,7 +43,15 @@ def command(tmp_path, *more, text=EXAMPLES / "passages.txt"):
     words += ["--vocab-size", "1024", "--encoder", "demo-pretrain", "--reader", "demo-questions"]
     words += ["--set", "model.shape=L1-H64", "train.steps=4", "task.lengths=[32]", "task.length_shares=[1.0]"]
     words += ["--pairs", "60", "--set-paired", "train.steps=2", "task.lengths=[32]", "task.length_shares=[1.0]"]
-    words += ["--set-reader", "train.epochs=1", "--dtype", "bfloat16", *more]
+    words += [
+        "--set-reader",
+        "train.epochs=1",
+        "--set-longer",
+        "train.steps=2",
+        "task.max_length=128",
+        "task.stride=64",
+    ]
+    words += ["--dtype", "bfloat16", *more]
     return [*map(str, words)]
 
 
@@ -56,10 +65,17 @@ def test_from_text_to_the_directories_in_two_sittings(tmp_path):
     assert reader.ask("Who?", "Ada wrote it.").answer in "Ada wrote it."
     assert encoder.fill_mask("the [MASK]")
     assert not (tmp_path / "ship" / "reader-en" / "checkpoints").exists()
-    runs = {name: json.loads((tmp_path / "work" / name / "run.json").read_text()) for name in ("paired", "reader")}
+    runs = {
+        name: json.loads((tmp_path / "work" / name / "run.json").read_text()) for name in ("paired", "reader", "longer")
+    }
     assert runs["paired"]["command"] == "paired" and runs["paired"]["metrics"]["pair_spearman"] > -1
     assert runs["paired"]["sources"]["init"] == str(tmp_path / "work" / "encoder")
     assert runs["reader"]["sources"]["from"] == str(tmp_path / "work" / "paired")
+    assert runs["longer"]["sources"]["from"] == str(tmp_path / "work" / "reader")
+    assert runs["longer"]["settings"]["model"]["hidden_dropout_prob"] == 0 and runs["longer"]["state"] == "finished"
+    learned = dokkai.load(tmp_path / "work" / "longer").model.state_dict()
+    for name, tensor in reader.model.state_dict().items():
+        assert tensor.equal(learned[name].bfloat16().float()), "the one that learned on is shipped"
     assert len((tmp_path / "work" / "pairs.csv").read_text().splitlines()) == 1 + 60
     load_script().join(tmp_path / "pieces", tmp_path / "joined")
     for name, tensor in dokkai.load(tmp_path / "joined").model.state_dict().items():
@@ -77,13 +93,19 @@ def test_from_text_to_the_directories_in_two_sittings(tmp_path):
         ["--pairs", "61"],
         ["--reader", "squad"],
         ["--set-reader", "train.seed=3"],
+        ["--set-longer", "train.seed=3"],
     ):
         words = start(tmp_path, *options)
         assert words.returncode == 2 and "was made by" in words.stderr and words.stderr.count("\n") == 1, words.stderr
     other = start(tmp_path, "--pairs", "0")
+    assert other.returncode == 2 and "work/longer was made by" in other.stderr.splitlines()[-1]
+    other = start(tmp_path, "--longer", "none")
+    assert other.returncode == 2 and "work/longer is there" in other.stderr.splitlines()[-1]
+    shutil.rmtree(tmp_path / "work" / "longer")
+    other = start(tmp_path, "--pairs", "0")
     assert other.returncode == 2 and "work/reader" in other.stderr.splitlines()[-1], "a reader of other weights"
     shutil.rmtree(tmp_path / "work" / "reader")
-    without = start(tmp_path, "--pairs", "0")
+    without = start(tmp_path, "--pairs", "0", "--longer", "none")
     assert without.returncode == 0, without.stderr
     shipped, pretrained = dokkai.load(tmp_path / "ship" / "encoder-en"), dokkai.load(tmp_path / "work" / "encoder")
     for name, tensor in shipped.model.state_dict().items():
@@ -95,14 +117,14 @@ def test_what_may_change_and_when(tmp_path, monkeypatch):
     script = load_script()
     monkeypatch.setattr(script.Sitting, "verb", lambda self, *words: None)
     monkeypatch.setattr(script, "lay", lambda *words: None)
-    lists = dict.fromkeys(("texts", "set", "set_reader", "set_paired"), ())
+    lists = dict.fromkeys(("texts", "set", "set_reader", "set_paired", "set_longer"), ())
     texts = {"encoder": "e", "reader": "r", "train": "train.json", "dev": "dev.json", "dtype": "int8"}
     others = {"minutes": None, "pairs": 0, "pieces": None, "init": None, "vocab_size": 9, "dropout": 0.1}
-    args = {"work": tmp_path, "ship": tmp_path} | lists | texts | others
+    args = {"work": tmp_path, "ship": tmp_path, "longer": "longer.toml"} | lists | texts | others
     for state in ("running", "finished"):
-        for name in ("encoder", "reader"):
+        for name in ("encoder", "reader") if state == "running" else ("encoder", "reader", "longer"):
             (tmp_path / name).mkdir(exist_ok=True)
-            record = {"state": state, "sources": {"from": str(tmp_path / "encoder")}}
+            record = {"state": state, "sources": {"from": str(tmp_path / "encoder")}, "settings": {"task": TASK}}
             (tmp_path / name / "run.json").write_text(json.dumps(record))
         changes = ({"set": ["train.micro_batch_tokens=9"]}, {"init": "i"}, {"train": "t"}, {"dev": "d"})
         for change in changes:
@@ -112,6 +134,14 @@ def test_what_may_change_and_when(tmp_path, monkeypatch):
                 with pytest.raises(UserError, match=r"(encoder|reader) was made by"):
                     script.build(Namespace(**args | change))
         script.build(Namespace(**args))
+    for recipe in ("none", "b/longer.toml"):
+        with pytest.raises(UserError, match=r"longer (is there|was made by)"):
+            script.build(Namespace(**args | {"longer": recipe}))
+    for state in ("finished", "running"):
+        (tmp_path / "longer" / "run.json").write_text(json.dumps({"state": state}))
+        (tmp_path / "reader" / "run.json").write_text(json.dumps({"state": "running"}))
+        with pytest.raises(UserError, match="longer has learned on from another reader; remove it"):
+            script.build(Namespace(**args))
 
 
 @pytest.mark.slow  # it starts seven verbs
@@ -192,7 +222,8 @@ def test_a_sitting_ends_with_the_encoder_so_that_it_can_be_brought_over(tmp_path
             return
         out.mkdir(parents=True, exist_ok=True)
         start = words[words.index("--from") + 1] if "--from" in words else None
-        (out / "run.json").write_text(json.dumps({"state": "finished", "sources": {"from": start}}))
+        record = {"state": "finished", "sources": {"from": start}, "settings": {"task": TASK}}
+        (out / "run.json").write_text(json.dumps(record))
         (out / "config.json").write_text("{}")
 
     monkeypatch.setattr(build, "STOPS", ())  # those of this process stay as they are
@@ -204,7 +235,13 @@ def test_a_sitting_ends_with_the_encoder_so_that_it_can_be_brought_over(tmp_path
     assert ended.value.code == build.GO_ON and ran[-3:] == ["pairs", "paired", "cut"]
     ran.clear()
     build.main([*command(tmp_path)[2:], *more])
-    assert [verb for verb in ran if verb not in ("vocab", "prepare")] == ["finetune", "convert", "convert", "cut"]
+    assert [verb for verb in ran if verb not in ("vocab", "prepare")] == [
+        "finetune",
+        "finetune",
+        "convert",
+        "convert",
+        "cut",
+    ]
 
 
 @pytest.mark.parametrize("words", [("--pieces", "full"), ("--join", "pieces", "full")])

@@ -159,6 +159,13 @@ def test_a_question_is_read_as_it_is_first():
     assert ask(planted, "and who?", [TOWER], answered="1698")[0].answer == "Ann"
 
 
+def test_a_question_with_a_name_that_no_passage_has_is_read_as_it_is():
+    """ "When did Krakatoa erupt?" asks for something else than the last answer."""
+    planted = reader(Ann=-1.0, behind="1698 ", more=9.0)
+    assert ask(planted, "and who mended Krakatoa?", [TOWER], answered="1698")[0].answer == ""
+    assert ask(planted, "and who is Bob?", [TOWER], answered="1698")[0].answer == "Ann"
+
+
 def test_pages():
     (found,) = ask(reader(Dora=5.0), "Who paid?", BOTH)
     assert (found.page, found.line) == (7, 3)

@@ -10,7 +10,7 @@ from dokkai.errors import UserError
 from dokkai.pipeline import Answer, Pipeline
 from dokkai.progress import Progress, say
 from dokkai.reading.documents import Document
-from dokkai.reading.leaning import leans
+from dokkai.reading.leaning import has_unknown_name, leans
 from dokkai.reading.passages import Span, cut_into_passages
 from dokkai.reading.ranking import Ranking, terms
 from dokkai.settings import QuestionAnsweringSettings
@@ -112,8 +112,9 @@ def ask(
     If there is none, the list begins with one whose ``answer`` is "", and those that come closest follow;
     ``always_answer`` leaves "no answer" out. Answers that share a place or a text with a better one are left out.
     ``earlier``, the question before in a conversation, helps to find passages. Behind ``answered``, the last answer in
-    it, a question is read once more that has none alone, or leans on it: "John Smeaton and when?". The list is that of
-    the reading with the better answer. UserError if the question is empty, or the model not fine-tuned for questions.
+    it, a question is read once more that has none alone, or leans on it ("John Smeaton and when?"), unless it names
+    what no passage has. The list is that of the reading with the better answer. UserError if the question is empty, or
+    the model not fine-tuned for questions.
     """
     if not question.strip():
         raise UserError("the question is empty")
@@ -124,7 +125,7 @@ def ask(
     assert reader.task is not None
     settings: QuestionAnsweringSettings = reader.task.settings
     found = choose_answers(question, passages, predictions, settings, n_best)
-    whole = follow_up(reader, question, answered, found[0])
+    whole = follow_up(reader, question, answered, found[0], texts)
     if whole:
         again = choose_answers(question, passages, reader.read(whole, texts), settings, n_best, handicap=FOLLOW_UP)
         if is_better(again[0], found[0]):
@@ -136,15 +137,18 @@ def ask(
     return found
 
 
-def follow_up(reader: Pipeline, question: str, answered: str, alone: Answer) -> str:
+def follow_up(reader: Pipeline, question: str, answered: str, alone: Answer, texts: Sequence[str]) -> str:
     """The question behind the last answer, on one line; "" if it is not to be read so.
 
-    It is if it has no answer alone, or may have one by chance, as it leans on another question; and if both fit.
+    It is if it has no answer alone, or may have one by chance, as it leans on another question; if it has no name that
+    the texts do not have, which would be a topic of its own; and if both fit.
     """
     assert reader.task is not None
     settings: QuestionAnsweringSettings = reader.task.settings
     # without the score of "no answer" those of two questions cannot be compared
     if not answered or (alone.answer and not (settings.no_answer and leans(question))):
+        return ""
+    if has_unknown_name(question, texts):
         return ""
     whole = " ".join(f"{answered} {question}".split())
     return whole if len(reader.tokenizer.tokens(whole)) <= settings.max_question_length else ""

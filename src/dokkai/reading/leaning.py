@@ -1,7 +1,16 @@
-"""Questions that say nothing without the one before, "and when?", "How old was she?": in English alone."""
+"""Which questions say nothing without the one before, "and when?", "How old was she?", and which have their own topic.
+
+Told by the words and the capitals of English.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
 
 from dokkai.reading.ranking import terms
 
+_WORD = re.compile(r"[^\W_]+")
+_SENTENCE_START = re.compile(r"(?:^|[.?!])\W*[^\W_]+")
 _FEW = 4  # words: a longer question has mostly something to go by
 _POINTING = set(terms("he him his she her hers it its they them their theirs this that these those there then"))
 _ASKING = set(
@@ -16,3 +25,15 @@ def leans(question: str) -> bool:
     """Whether a question of few words points at something, or holds nothing but words that ask and join."""
     words = set(terms(question))
     return len(question.split()) <= _FEW and (not words.isdisjoint(_POINTING) or words <= _ASKING)
+
+
+def has_unknown_name(question: str, texts: Iterable[str]) -> bool:
+    """Whether a word within a sentence of the question begins with a capital and is in none of the texts.
+
+    Where every word has a capital, none is a name.
+    """
+    inner = _WORD.findall(_SENTENCE_START.sub(" ", unicodedata.normalize("NFKC", question)))
+    names = {term for word in inner if word[0].isupper() and word != "I" for term in terms(word)[:1]}
+    if not names or not any(word[0].islower() for word in inner):
+        return False
+    return not names <= {term for text in texts for term in terms(text)}
