@@ -6,7 +6,7 @@ On SQuAD-like dev files (``$DOKKAI_DATA/squad``):
   by question word, by the number of words of the passage;
 - 2.0: exact match and F1 at the model's own threshold, beside always answering "none"; unanswerable questions caught,
   answerable ones refused;
-- the same with threshold and temperature from one half of 2.0 and figures of the other half, both ways, for the model's
+- the same with threshold and temperatures from one half of 2.0 and figures of the other half, both ways, as the model's
   own were found on this file; halves of the passages, and of the articles, which differ in how many of their questions
   have an answer; and F1 by where a passage comes from, as the file says;
 - of the answers shown on 2.0 with a confidence, how many are right (exact match), by tenths, and the calibration error;
@@ -166,7 +166,7 @@ def may_refuse(
 ) -> dict[str, Any]:
     """Questions some of which have no answer; of those that ``shown`` picks, the answers as they came.
 
-    ``is_tuned_on``: the model's threshold and temperature were found on this file, of SQuAD 2.0.
+    ``is_tuned_on``: the model's threshold and temperatures were found on this file, of SQuAD 2.0.
     """
     questions = task.read(file)
     predictions = reader.predict(questions)
@@ -202,7 +202,7 @@ def may_refuse(
 def fitted_elsewhere(
     task: Any, questions: Sequence[Any], predictions: Sequence[dict[str, Any]], unit: Callable[[Any], str]
 ) -> dict[str, Any]:
-    """Figures of each half by the threshold and the temperature that fit the other half best.
+    """Figures of each half by the threshold and the temperatures that fit the other half best.
 
     ``unit`` says what goes into one half as a whole: every second one, by name.
     """
@@ -218,6 +218,7 @@ def fitted_elsewhere(
         tuned, _, _ = calibrate(task.with_threshold(task.best_threshold(*known)), *known)
         share = float(np.mean([item.is_impossible for item in known[0]]))
         fit_to = {"threshold": tuned.settings.null_threshold, "temperature": tuned.settings.temperature}
+        fit_to["null temperature"] = tuned.settings.null_temperature
         found.append({"questions": len(fit), "without an answer": share} | fit_to)
         for i, item in zip(use, tuned.decide([predictions[i] for i in use]), strict=True):
             decided[i] = item

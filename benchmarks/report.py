@@ -471,7 +471,7 @@ def reading_refused(result: dict) -> str:
 
 
 def reading_elsewhere(result: dict) -> str:
-    """SQuAD 2.0 with the model's own threshold and temperature, found there, and with those of another half of it."""
+    """SQuAD 2.0 with the model's own threshold and temperatures, found there, and with those of another half of it."""
     run = result["runs"][1]
     rows = []
     for name, found in {"the file itself (as it ships)": run, **run["fitted elsewhere"]}.items():
@@ -480,7 +480,7 @@ def reading_elsewhere(result: dict) -> str:
         halves = " and ".join(f"{half['threshold']:.2f}" for half in found.get("halves", ()))
         name = f"the other half of its {name}" if halves else name
         rows.append([name, halves, *cells, f"{100 * found['confidence']['calibration_error']:.1f} %"])
-    head = ["threshold and temperature from", "thresholds", "EM", "F1", "without an answer, refused"]
+    head = ["threshold and temperatures from", "thresholds", "EM", "F1", "without an answer, refused"]
     return table([*head, "with one, refused", "calibration error"], rows)
 
 

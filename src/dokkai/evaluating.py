@@ -26,7 +26,7 @@ def evaluate_file(
 
     ``predictions`` names a JSON file for the predictions, ``squad_files`` a directory for the three files of the 2018
     release. ``set_threshold`` finds the null threshold with the best F1 on the file, keeps it in the model directory,
-    and scores with it; ``calibrated`` does the same with the temperature of the probabilities. ``always_answer`` scores
+    and scores with it; ``calibrated`` does the same with what makes its probabilities true. ``always_answer`` scores
     with no threshold at all: no question is refused. UserError if the model has no task, or not the one that an option
     is for.
     """

@@ -60,12 +60,17 @@ def test_confidence_in_what_was_chosen(sharpness):
     true_NY = softmax(random.normal(0, 2, (5000, 4)))
     chosen_N = true_NY.argmax(1)
     is_right_N = random.random(5000) < true_NY.max(1)
-    found = fit_confidence(temper(true_NY, 1 / sharpness), chosen_N, is_right_N, 1.0)
+    given_NY = temper(true_NY, 1 / sharpness)
+
+    def confidences(temperature):
+        return temper(given_NY, temperature)[np.arange(5000), chosen_N]
+
+    (found,) = fit_confidence(confidences, is_right_N, [1.0])
     assert found == pytest.approx(sharpness, rel=0.1)
-    assert fit_confidence(true_NY, chosen_N, np.ones(5000, dtype=bool), 2.5) == 2.5
-    assert fit_confidence(true_NY, chosen_N, np.zeros(5000, dtype=bool), 2.5) == 2.5
+    assert fit_confidence(confidences, np.ones(5000, dtype=bool), [2.5]) == (2.5,)
+    assert fit_confidence(confidences, np.zeros(5000, dtype=bool), [2.5]) == (2.5,)
     with pytest.raises(ValueError, match="no predictions"):
-        fit_confidence(np.empty((0, 2)), np.empty(0, dtype=int), np.empty(0, dtype=bool), 1.0)
+        fit_confidence(lambda temperature: np.empty(0), np.empty(0, dtype=bool), [1.0])
 
 
 def test_worse_than_guessing_ends_at_the_bound():

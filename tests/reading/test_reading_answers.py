@@ -48,6 +48,21 @@ def test_confidence_is_the_share_beside_all_others_and_none():
     assert first.confidence == pytest.approx(math.exp(4) / (math.exp(4) + math.exp(2) + math.exp(-6)))
 
 
+def test_whether_there_is_an_answer_and_which_may_be_told_apart():
+    settings = {"temperature": 0.5, "null_temperature": 4.0, "null_threshold": -1.0}
+    first, second = ask(with_settings(reader(Ann=2.0, fell=1.0), **settings), "?", [TOWER], n_best=2)
+    there_is_one = 1 / (1 + math.exp((1 - 2) / 4))
+    assert first.confidence == pytest.approx(there_is_one * math.exp(4) / (math.exp(4) + math.exp(2)))
+    assert first.confidence + second.confidence == pytest.approx(there_is_one)
+
+
+def test_passages_are_compared_by_the_temperature_of_whether_there_is_an_answer():
+    """A point of BM25 is so many log-odds of that."""
+    question, sure = "Who built the bridge?", reader(Ann=3.0, Cid=2.0)
+    assert ask(with_settings(sure, temperature=0.5), question, BOTH)[0].answer == "Ann"
+    assert ask(with_settings(sure, temperature=0.5, null_temperature=9.0), question, BOTH)[0].answer == "Cid"
+
+
 def test_what_all_scores_of_a_passage_share_says_nothing():
     assert ask(reader(Ann=2.0, null=0.0), "?", BOTH) == ask(reader(Ann=2.0, null=7.0), "?", BOTH)
 

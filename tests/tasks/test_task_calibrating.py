@@ -16,6 +16,7 @@ from dokkai.evaluation.calibration import temper
 from dokkai.settings import ClassificationSettings, MultiLabelSettings, QuestionAnsweringSettings
 from dokkai.tasks import create_task
 from dokkai.tasks.calibrating import calibrate, can_calibrate
+from dokkai.tasks.spans import weigh, weigh_rows
 
 KINDS = ["classification", "multi-label", "multiple-choice"]
 
@@ -176,6 +177,61 @@ def test_answers(tokenizer, settings):
     _, _, again = calibrate(warm, examples, after)
     assert again.temperature == pytest.approx(found.temperature, rel=1e-2)
     assert warm.score(examples, after) == task.score(examples, before)
+
+
+def test_answers_and_no_answer_are_not_equally_sure(tokenizer):
+    """Two temperatures that were put in are found again: whether there is an answer, and which it is."""
+    draw = np.random.default_rng(0)
+    settings = QuestionAnsweringSettings(no_answer=True, temperature=0.8, null_temperature=4.0, null_threshold=-0.5)
+    true = create_task(settings, tokenizer)
+    examples, predictions = [], []
+    for number in range(6000):
+        logits = np.sort(draw.normal(0, 2, 3))[::-1] + draw.normal(0, 4)
+        nbest = [
+            {"answer": text, "start": start, "end": start + len(text), "start_logit": float(logit), "end_logit": 0.0}
+            for (text, start), logit in zip((("Ann", 0), ("built", 4), ("it", 10), ("", 0)), [*logits, 0], strict=True)
+        ]
+        given = {"id": str(number), "question": "Who?", "nbest": nbest, "null_odds": -float(logits[0])}
+        (item,) = true.decide([given])
+        is_right = draw.random() < item["probability"]
+        wrong = "it" if item["answer"] or not is_right else ""
+        gold = item["answer"] if is_right else wrong
+        spans = (Answer(gold, "Ann built it.".index(gold)),) if gold else ()
+        examples.append(Question(str(number), "Who?", "Ann built it.", spans))
+        predictions.append(given)
+    blunt = true.with_temperature(1.0)
+    assert blunt.settings.null_temperature is None and blunt.settings.null_threshold == -0.5
+    warm, after, found = calibrate(blunt, examples, blunt.decide(predictions))
+    assert found.temperature == warm.settings.temperature == pytest.approx(0.8, rel=0.1)
+    assert found.null_temperature == warm.settings.null_temperature == pytest.approx(4.0, rel=0.1)
+    assert found.ece_after < 0.02 < found.ece_before and found.objection is None
+    assert re.match(r'temperature 0\.\d+, of "no answer" [34]\.\d+, fitted to 6,000 examples', str(found))
+    right = {is_null: [] for is_null in (False, True)}
+    for item, is_right in zip(after, warm.is_right(examples, after), strict=True):
+        right[not item["answer"]].append(item["probability"] - is_right)
+    assert all(abs(np.mean(gaps)) < 0.03 for gaps in right.values()), "each kind by itself"
+
+
+@pytest.mark.parametrize("null_temperature", [None, 0.5, 4.0])
+@pytest.mark.parametrize("threshold", [-1.5, 0.0, np.inf])
+def test_probabilities_of_answers(null_temperature, threshold):
+    """With that of no answer they are 1, which is the likelier half where it is chosen; the order stays."""
+    settings = QuestionAnsweringSettings(no_answer=True, temperature=2.0, null_temperature=null_temperature)
+    settings = settings.model_copy(update={"null_threshold": threshold})  # infinite where it must answer
+    margins_MK = np.array([[3.0, 1.0, -2.0], [0.9, 0.8, -np.inf], [-4.0, -np.inf, -np.inf]])
+    answers_MK, null_M = weigh_rows(margins_MK, settings)
+    np.testing.assert_allclose(answers_MK.sum(1) + null_M, 1)
+    assert (np.diff(answers_MK, axis=1) <= 0).all() and (answers_MK[np.isinf(margins_MK)] == 0).all()
+    for row, margins in enumerate(margins_MK.tolist()):
+        texts = [margin for margin in margins if margin > -np.inf]
+        assert weigh(texts, settings) == (
+            pytest.approx(answers_MK[row, : len(texts)].tolist()),
+            pytest.approx(null_M[row]),
+        )
+        if null_temperature:
+            assert (null_M[row] > 0.5) == (texts[0] < -threshold)
+    if threshold < np.inf:
+        assert weigh([], settings) == ([], 1.0)
 
 
 def test_the_list_of_the_n_best_knows_no_temperature(tokenizer):

@@ -5,7 +5,7 @@ Guo et al. 2017, "On Calibration of Modern Neural Networks".
 N examples · Y labels
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -44,23 +44,28 @@ def fit_temperature(probabilities_NY: np.ndarray, labels_N: np.ndarray, current:
     return _lowest(loss)
 
 
-def fit_confidence(probabilities_NY: np.ndarray, chosen_N: np.ndarray, is_right_N: np.ndarray, current: float) -> float:
-    """The temperature, from 0.05 to 20, under which the probability of what was chosen says best whether it is right.
+def fit_confidence(
+    confidences: Callable[..., np.ndarray], is_right_N: np.ndarray, current: Sequence[float]
+) -> tuple[float, ...]:
+    """The temperatures, from 0.05 to 20, under which the probability of what was chosen says best whether it is right.
 
-    Where what is right may not be among what is decided between, as with answers. ``chosen_N`` are numbers of columns;
-    ``current`` is the temperature that the probabilities were made with. It stays where all are right, or none.
-    ValueError without examples.
+    Where what is right may not be among what is decided between, as with answers. ``confidences`` gives the
+    probabilities ``(N,)`` under as many temperatures as there are in ``current``, from which the search begins. They
+    stay where all are right, or none. ValueError without examples.
     """
-    if not len(chosen_N):
+    if not len(is_right_N):
         raise ValueError("no predictions")
     if is_right_N.all() or not is_right_N.any():
-        return current
-    rows = np.arange(len(chosen_N))
+        return tuple(current)
+    from scipy.optimize import minimize  # here, because the import takes a while
 
-    def loss(temperature: float) -> float:
-        return confidence_loss(temper(probabilities_NY, temperature / current)[rows, chosen_N], is_right_N)
+    def loss(logarithms: np.ndarray) -> float:
+        return confidence_loss(confidences(*np.exp(logarithms).tolist()), is_right_N)
 
-    return _lowest(loss)
+    bounds = [(np.log(_LOWEST), np.log(_HIGHEST))] * len(current)
+    options = {"xatol": 1e-4, "fatol": 1e-9}
+    found = minimize(loss, np.log(current), method="Nelder-Mead", bounds=bounds, options=options)
+    return tuple(np.exp(found.x).tolist())
 
 
 def _lowest(loss: Callable[[float], float]) -> float:

@@ -213,8 +213,9 @@ def _candidates(
 ) -> list[_Candidate]:
     """Those of all passages, the best first; a text that occurs twice counts once."""
     found: list[_Candidate] = []
+    across = settings.null_temperature or settings.temperature  # whether this passage has it, not where in it
     for passage, prediction in zip(passages, predictions, strict=True):
-        behind = settings.temperature * prior * (passages[0].rank_score - passage.rank_score) + handicap
+        behind = across * prior * (passages[0].rank_score - passage.rank_score) + handicap
         entries = [entry for entry in prediction["nbest"] if entry["answer"]]
         for entry, margin in zip(entries, margins(prediction["nbest"], settings), strict=True):
             start, end = passage.start + entry["start"], passage.start + entry["end"]

@@ -230,6 +230,11 @@ class QuestionAnsweringSettings(Section):
     temperature: float = Field(
         1.0, gt=0, description="scores are divided by it for probabilities: 2 is less sure; train.calibrate fits it"
     )
+    null_temperature: float | None = Field(
+        None,
+        gt=0,
+        description='the same for whether there is an answer; unset: "no answer" is one more of the answers',
+    )
     scoring: Literal["squad", "characters"] = Field(
         "squad", description="words without articles, as SQuAD; or characters, as JSQuAD, for text without spaces"
     )

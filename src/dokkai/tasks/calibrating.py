@@ -18,14 +18,16 @@ from dokkai.evaluation.calibration import (
     log_loss,
     temper,
 )
+from dokkai.settings import QuestionAnsweringSettings
 from dokkai.tasks.base import Task
 from dokkai.tasks.classification import Classification
 from dokkai.tasks.multi_label import MultiLabel
 from dokkai.tasks.multiple_choice import MultipleChoice
 from dokkai.tasks.question_answering import QuestionAnswering
-from dokkai.tasks.spans import margins, weigh
+from dokkai.tasks.spans import margins, weigh_rows
 
-_CHANCE = 3.84  # twice the gain in log likelihood that fitting one number to noise exceeds in 5 % of all cases
+# twice the gain in log likelihood that fitting one number to noise, or two, exceeds in 5 % of all cases
+_CHANCE = {1: 3.84, 2: 5.99}
 _FEW = 50  # examples: with fewer the weights, too, were chosen by chance
 _KINDS = (Classification, MultiLabel, MultipleChoice, QuestionAnswering)
 
@@ -35,7 +37,7 @@ class Calibration:
     """A fitted temperature; log loss and expected calibration error of the examples, without it and with it.
 
     A temperature makes the loss least, so the calibration error, which is counted in bins, can rise by it. A gain in
-    the loss on few examples may be chance.
+    the loss on few examples may be chance. ``null_temperature`` is that of "no answer", where it was fitted too.
     """
 
     temperature: float
@@ -45,6 +47,7 @@ class Calibration:
     ece_after: float
     num_decisions: int
     num_examples: int
+    null_temperature: float | None = None
 
     @property
     def objection(self) -> str | None:
@@ -53,7 +56,8 @@ class Calibration:
             return None
         if self.num_examples < _FEW:
             return "on so few examples the gain may be chance"
-        if 2 * self.num_decisions * (self.loss_before - self.loss_after) <= _CHANCE:
+        chance = _CHANCE[1 if self.null_temperature is None else 2]
+        if 2 * self.num_decisions * (self.loss_before - self.loss_after) <= chance:
             return "so small a gain may be chance"
         return "the calibration error rises" if self.ece_after > self.ece_before else None
 
@@ -66,8 +70,9 @@ class Calibration:
         if self._is_old:
             words = f"all {self.num_examples:,} examples are right, or none is"
             return f"temperature {self.temperature:g}: nothing to fit, {words}"
+        null = "" if self.null_temperature is None else f', of "no answer" {self.null_temperature:.3f},'
         return (
-            f"temperature {self.temperature:.3f} fitted to {self.num_examples:,} examples: log loss "
+            f"temperature {self.temperature:.3f}{null} fitted to {self.num_examples:,} examples: log loss "
             f"{self.loss_before:.4f} before, {self.loss_after:.4f} after; calibration error (ECE) "
             f"{self.ece_before:.4f} before, {self.ece_after:.4f} after"
         )
@@ -114,29 +119,48 @@ def _calibrate_answers(
     """The right answer need not be among the n best: what is fitted is whether the chosen one is right, exactly."""
     predictions = task.decide(predictions)
     is_right = np.array(task.is_right(examples, predictions))
-    most = 1 + max(len(item["nbest"]) for item in predictions)
-    own_MK = np.zeros((len(predictions), most))
-    chosen_M = np.zeros(len(predictions), dtype=int)  # no answer stands first
-    for row, item in enumerate(predictions):
-        answers, null_prob = weigh(margins(item["nbest"], task.settings), task.settings)
-        own_MK[row, : 1 + len(answers)] = [null_prob, *answers] if answers else [1.0]
-        if item["answer"]:
-            texts = [entry["answer"] for entry in item["nbest"] if entry["answer"]]
-            chosen_M[row] = 1 + texts.index(item["answer"])
-    temperature = fit_confidence(own_MK, chosen_M, is_right, task.settings.temperature)
-    warm = task.with_temperature(temperature)
+    temperatures = _fit_answers(task.settings, predictions, is_right)
+    warm = task.with_temperature(*temperatures)
     new = warm.decide(predictions)
     before, after = (np.array([item["probability"] for item in items]) for items in (predictions, new))
     found = Calibration(
-        temperature,
+        temperatures[0],
         confidence_loss(before, is_right),
         confidence_loss(after, is_right),
         calibration_error(before, is_right),
         calibration_error(after, is_right),
         len(examples),
         len(examples),
+        temperatures[1],
     )
     return warm, new, found
+
+
+def _fit_answers(
+    settings: QuestionAnsweringSettings, predictions: Sequence[dict[str, Any]], is_right: np.ndarray
+) -> tuple[float, float | None]:
+    """The temperature, and under ``no_answer`` the null temperature: one alone makes answers less sure than they are,
+    as it has to make "no answer" less sure.
+    """
+    own = settings.temperature, settings.null_temperature
+    rows = [margins(item["nbest"], settings) for item in predictions]
+    has_text = np.array([bool(row) for row in rows])  # of no text "no answer" is sure, whatever is fitted
+    is_right_M = is_right[has_text]
+    if is_right_M.all() or not is_right_M.any():
+        return own
+    is_null_M = np.array([not item["answer"] for item in predictions])[has_text]
+    margins_MK = np.full((len(is_right_M), max(map(len, rows))), -np.inf)
+    for number, row in enumerate(filter(None, rows)):
+        margins_MK[number, : len(row)] = row
+
+    def confidences(temperature: float, null_temperature: float | None = None) -> np.ndarray:
+        changes = {"temperature": temperature, "null_temperature": null_temperature}
+        answers_MK, null_M = weigh_rows(margins_MK, settings.model_copy(update=changes))
+        return np.where(is_null_M, null_M, answers_MK[:, 0])  # of the texts the first is the one that is given
+
+    current = (own[0], own[1] or own[0]) if settings.no_answer else own[:1]
+    found = fit_confidence(confidences, is_right_M, current)
+    return found[0], found[1] if settings.no_answer else None
 
 
 def _decisions(

@@ -153,7 +153,7 @@ class QuestionAnswering:
         ``null_odds``, ``nbest``.
 
         ``start`` and ``end`` are code points in the context. ``probability`` is that of the answer beside the others of
-        the n-best list, under ``null_threshold`` and ``temperature``; those in the list know neither, as in the
+        the n-best list, under ``null_threshold`` and both temperatures; those in the list know neither, as in the
         release. ``null_odds`` is the score of no answer minus that of the best answer
         (a huge number where the context is empty).
         """
@@ -224,9 +224,10 @@ class QuestionAnswering:
         """The same task with another ``null_threshold``."""
         return type(self)(self.settings.model_copy(update={"null_threshold": threshold}), self._tokenizer)
 
-    def with_temperature(self, temperature: float) -> Self:
-        """The same task with another ``temperature``."""
-        return type(self)(self.settings.model_copy(update={"temperature": temperature}), self._tokenizer)
+    def with_temperature(self, temperature: float, null_temperature: float | None = None) -> Self:
+        """The same task with another ``temperature`` and ``null_temperature``."""
+        changes = {"temperature": temperature, "null_temperature": null_temperature}
+        return type(self)(self.settings.model_copy(update=changes), self._tokenizer)
 
 
 def _answers(examples: Sequence[Question]) -> dict[str, list[str]]:

@@ -190,13 +190,27 @@ def margins(nbest: Sequence[dict[str, Any]], settings: QuestionAnsweringSettings
 
 
 def weigh(margins: Sequence[float], settings: QuestionAnsweringSettings) -> tuple[list[float], float]:
-    """The probability of each text, and of no answer; together they are 1.
+    """The probability of each text, and of no answer; together they are 1. ``weigh_rows`` for one question."""
+    answers_MK, null_M = weigh_rows(np.array([margins], dtype=np.float64), settings)
+    return answers_MK[0].tolist(), float(null_M[0])
 
-    A softmax over the margins and ``-null_threshold``, which stands for no answer (under ``no_answer``), so that it
-    wins exactly where it is chosen. All are divided by the ``temperature`` first.
+
+def weigh_rows(margins_MK: np.ndarray, settings: QuestionAnsweringSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Of M questions the probabilities of their texts ``(M, K)``, and of no answer ``(M,)``.
+
+    A row holds the margins of a question, the highest first, and -inf where there are no more. A softmax over them and
+    ``-null_threshold``, which stands for no answer (under ``no_answer``), so that it wins exactly where it is chosen;
+    all are divided by the ``temperature`` first. With a ``null_temperature`` whether there is an answer goes by the
+    highest margin alone, divided by that, and which it is by a softmax over the margins.
     """
-    null = [-settings.null_threshold] if settings.no_answer else []
-    scores = np.array([*margins, *null]) / settings.temperature
-    exponents = np.exp(scores - scores.max(initial=-np.inf))
-    values = (exponents / exponents.sum()).tolist()
-    return values[: len(margins)], values[-1] if null else 0.0
+    null = -settings.null_threshold if settings.no_answer else -np.inf
+    apart = settings.null_temperature if settings.no_answer and margins_MK.size else None
+    rival_M1 = np.full((len(margins_MK), 1), null if apart is None else -np.inf)
+    scores_MK = np.hstack([rival_M1, margins_MK]) / settings.temperature
+    exponents_MK = np.exp(scores_MK - scores_MK.max(1, keepdims=True))
+    shares_MK = exponents_MK / exponents_MK.sum(1, keepdims=True)
+    null_M, answers_MK = shares_MK[:, 0], shares_MK[:, 1:]
+    if apart is not None:
+        null_M = (1 + np.tanh((null - margins_MK[:, 0]) / (2 * apart))) / 2  # the logistic function, without overflow
+        answers_MK = answers_MK * (1 - null_M)[:, None]
+    return answers_MK, null_M
