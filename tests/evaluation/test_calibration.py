@@ -65,12 +65,13 @@ def test_confidence_in_what_was_chosen(sharpness):
     def confidences(temperature):
         return temper(given_NY, temperature)[np.arange(5000), chosen_N]
 
-    (found,) = fit_confidence(confidences, is_right_N, [1.0])
+    (found,) = fit_confidence(confidences, is_right_N, 1)
     assert found == pytest.approx(sharpness, rel=0.1)
-    assert fit_confidence(confidences, np.ones(5000, dtype=bool), [2.5]) == (2.5,)
-    assert fit_confidence(confidences, np.zeros(5000, dtype=bool), [2.5]) == (2.5,)
+    for all_or_none in (np.ones(5000, dtype=bool), np.zeros(5000, dtype=bool)):
+        with pytest.raises(ValueError, match="all are right, or none is"):
+            fit_confidence(confidences, all_or_none, 1)
     with pytest.raises(ValueError, match="no predictions"):
-        fit_confidence(lambda temperature: np.empty(0), np.empty(0, dtype=bool), [1.0])
+        fit_confidence(lambda temperature: np.empty(0), np.empty(0, dtype=bool), 1)
 
 
 def test_worse_than_guessing_ends_at_the_bound():

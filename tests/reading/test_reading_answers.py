@@ -57,10 +57,15 @@ def test_whether_there_is_an_answer_and_which_may_be_told_apart():
 
 
 def test_passages_are_compared_by_the_temperature_of_whether_there_is_an_answer():
-    """A point of BM25 is so many log-odds of that."""
+    """A point of BM25 is a unit of log-odds of that; where no answer is no choice there is the one temperature."""
     question, sure = "Who built the bridge?", reader(Ann=3.0, Cid=2.0)
     assert ask(with_settings(sure, temperature=0.5), question, BOTH)[0].answer == "Ann"
     assert ask(with_settings(sure, temperature=0.5, null_temperature=9.0), question, BOTH)[0].answer == "Cid"
+    always = {"temperature": 0.5, "null_temperature": 9.0, "no_answer": False}
+    assert ask(with_settings(sure, **always), question, BOTH)[0].answer == "Ann"
+    alike = reader(Ann=3.0, Cid=3.0)
+    found = ask(with_settings(alike, temperature=0.5, null_temperature=9.0), question, BOTH, n_best=2)
+    assert found[0].score - found[1].score == pytest.approx(9.0 * (found[0].rank_score - found[1].rank_score))
 
 
 def test_what_all_scores_of_a_passage_share_says_nothing():

@@ -206,10 +206,27 @@ def test_answers_and_no_answer_are_not_equally_sure(tokenizer):
     assert found.null_temperature == warm.settings.null_temperature == pytest.approx(4.0, rel=0.1)
     assert found.ece_after < 0.02 < found.ece_before and found.objection is None
     assert re.match(r'temperature 0\.\d+, of "no answer" [34]\.\d+, fitted to 6,000 examples', str(found))
+    for own in ((0.05, None), (0.05, 0.05), (20.0, 20.0), (0.01, 300.0), (found.temperature, found.null_temperature)):
+        other = true.with_temperature(*own)
+        _, _, again = calibrate(other, examples, other.decide(predictions))
+        assert (again.temperature, again.null_temperature) == (found.temperature, found.null_temperature)
+        assert "fitted to" in str(again) and again.loss_after == found.loss_after
+    assert again.loss_before == again.loss_after and again.objection == "so small a gain may be chance"
     right = {is_null: [] for is_null in (False, True)}
     for item, is_right in zip(after, warm.is_right(examples, after), strict=True):
         right[not item["answer"]].append(item["probability"] - is_right)
     assert all(abs(np.mean(gaps)) < 0.03 for gaps in right.values()), "each kind by itself"
+
+
+@pytest.mark.parametrize("no_answer", [False, True])
+def test_a_temperature_that_nothing_says_anything_of_stays(tokenizer, no_answer):
+    """With one text a question which of them it is is no question."""
+    task, examples, before = answers_of(tokenizer, temperature=3.0)
+    task = create_task(task.settings.model_copy(update={"no_answer": no_answer}), tokenizer)
+    one = [item | {"nbest": [entry for entry in item["nbest"] if entry["answer"] != "built"]} for item in before]
+    warm, _, found = calibrate(task, examples, task.decide(one))
+    assert warm.settings.temperature == found.temperature == 3.0
+    assert found.is_fitted is no_answer and (warm.settings.null_temperature is None) is not no_answer
 
 
 @pytest.mark.parametrize("null_temperature", [None, 0.5, 4.0])
@@ -230,8 +247,8 @@ def test_probabilities_of_answers(null_temperature, threshold):
         )
         if null_temperature:
             assert (null_M[row] > 0.5) == (texts[0] < -threshold)
-    if threshold < np.inf:
-        assert weigh([], settings) == ([], 1.0)
+    assert weigh([], settings) == ([], 1.0)
+    assert weigh([], settings.model_copy(update={"no_answer": False})) == ([], 0.0)
 
 
 def test_the_list_of_the_n_best_knows_no_temperature(tokenizer):

@@ -5,11 +5,13 @@ Guo et al. 2017, "On Calibration of Modern Neural Networks".
 N examples · Y labels
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 _LOWEST, _HIGHEST = 0.05, 20.0  # temperatures
+_STARTS = (0.1, 0.3, 1.0, 3.0, 10.0)  # the best of which a search among several begins with
 _TINY = np.finfo(np.float64).tiny  # a probability of 0 has no logarithm
 
 
@@ -44,27 +46,26 @@ def fit_temperature(probabilities_NY: np.ndarray, labels_N: np.ndarray, current:
     return _lowest(loss)
 
 
-def fit_confidence(
-    confidences: Callable[..., np.ndarray], is_right_N: np.ndarray, current: Sequence[float]
-) -> tuple[float, ...]:
+def fit_confidence(confidences: Callable[..., np.ndarray], is_right_N: np.ndarray, number: int) -> tuple[float, ...]:
     """The temperatures, from 0.05 to 20, under which the probability of what was chosen says best whether it is right.
 
     Where what is right may not be among what is decided between, as with answers. ``confidences`` gives the
-    probabilities ``(N,)`` under as many temperatures as there are in ``current``, from which the search begins. They
-    stay where all are right, or none. ValueError without examples.
+    probabilities ``(N,)`` under ``number`` temperatures. ValueError without examples, and where all are right, or none.
     """
     if not len(is_right_N):
         raise ValueError("no predictions")
     if is_right_N.all() or not is_right_N.any():
-        return tuple(current)
+        raise ValueError("all are right, or none is: the surer the better")
     from scipy.optimize import minimize  # here, because the import takes a while
 
-    def loss(logarithms: np.ndarray) -> float:
+    def loss(logarithms: Sequence[float]) -> float:
         return confidence_loss(confidences(*np.exp(logarithms).tolist()), is_right_N)
 
-    bounds = [(np.log(_LOWEST), np.log(_HIGHEST))] * len(current)
-    options = {"xatol": 1e-4, "fatol": 1e-9}
-    found = minimize(loss, np.log(current), method="Nelder-Mead", bounds=bounds, options=options)
+    start = np.array(min(itertools.product(np.log(_STARTS), repeat=number), key=loss))
+    bounds = [(np.log(_LOWEST), np.log(_HIGHEST))] * number
+    simplex = np.vstack([start, start + 0.5 * np.eye(number)])
+    options = {"xatol": 1e-4, "fatol": 1e-9, "initial_simplex": simplex}
+    found = minimize(loss, start, method="Nelder-Mead", bounds=bounds, options=options)
     return tuple(np.exp(found.x).tolist())
 
 

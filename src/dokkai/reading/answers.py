@@ -213,7 +213,8 @@ def _candidates(
 ) -> list[_Candidate]:
     """Those of all passages, the best first; a text that occurs twice counts once."""
     found: list[_Candidate] = []
-    across = settings.null_temperature or settings.temperature  # whether this passage has it, not where in it
+    apart = settings.null_temperature if settings.no_answer else None
+    across = apart or settings.temperature  # a point of BM25 is worth as much as log-odds that there is an answer
     for passage, prediction in zip(passages, predictions, strict=True):
         behind = across * prior * (passages[0].rank_score - passage.rank_score) + handicap
         entries = [entry for entry in prediction["nbest"] if entry["answer"]]

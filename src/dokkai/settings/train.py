@@ -67,7 +67,7 @@ class TrainSettings(Section):
         None, ge=1, description="evaluations without a better one before the run ends early; unset: it never does"
     )
     restarts: int = Field(2, ge=0, description="how often a stuck run begins anew with half the rate; 0: never")
-    calibrate: bool = Field(True, description="fit the temperature of the probabilities to the dev set at the end")
+    calibrate: bool = Field(True, description="fit what tempers the probabilities to the dev set at the end")
     tune_threshold: bool = Field(
         True, description="find task.null_threshold on the dev set at the end, if it has unanswerable questions"
     )

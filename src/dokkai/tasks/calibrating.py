@@ -5,6 +5,7 @@ M decisions: examples, or for several labels each label of each · K what is dec
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,8 @@ class Calibration:
     """A fitted temperature; log loss and expected calibration error of the examples, without it and with it.
 
     A temperature makes the loss least, so the calibration error, which is counted in bins, can rise by it. A gain in
-    the loss on few examples may be chance. ``null_temperature`` is that of "no answer", where it was fitted too.
+    the loss on few examples may be chance. ``null_temperature`` is that of "no answer", where it was fitted too. If not
+    ``is_fitted`` they are the old ones: all examples are right, or none is.
     """
 
     temperature: float
@@ -48,26 +50,25 @@ class Calibration:
     num_decisions: int
     num_examples: int
     null_temperature: float | None = None
+    is_fitted: bool = True
 
     @property
     def objection(self) -> str | None:
         """What speaks against the temperature; None if it is better for sure, or if there was nothing to fit."""
-        if self._is_old:
+        if not self.is_fitted:
             return None
         if self.num_examples < _FEW:
             return "on so few examples the gain may be chance"
         chance = _CHANCE[1 if self.null_temperature is None else 2]
+        if self.loss_after > self.loss_before:
+            return "the log loss rises"
         if 2 * self.num_decisions * (self.loss_before - self.loss_after) <= chance:
             return "so small a gain may be chance"
         return "the calibration error rises" if self.ece_after > self.ece_before else None
 
-    @property
-    def _is_old(self) -> bool:
-        return self.loss_before == self.loss_after
-
     def __str__(self) -> str:
         """One line."""
-        if self._is_old:
+        if not self.is_fitted:
             words = f"all {self.num_examples:,} examples are right, or none is"
             return f"temperature {self.temperature:g}: nothing to fit, {words}"
         null = "" if self.null_temperature is None else f', of "no answer" {self.null_temperature:.3f},'
@@ -109,6 +110,7 @@ def calibrate(
         calibration_error(new_MK.max(1), is_right),
         len(gold_M),
         len(examples),
+        is_fitted=not is_right.all(),
     )
     return task.with_temperature(found.temperature), _with(task, predictions, new_MK), found
 
@@ -119,35 +121,38 @@ def _calibrate_answers(
     """The right answer need not be among the n best: what is fitted is whether the chosen one is right, exactly."""
     predictions = task.decide(predictions)
     is_right = np.array(task.is_right(examples, predictions))
-    temperatures = _fit_answers(task.settings, predictions, is_right)
-    warm = task.with_temperature(*temperatures)
+    found_temperatures = _fit_answers(task.settings, predictions, is_right)
+    own = task.settings.temperature, task.settings.null_temperature
+    warm = task.with_temperature(*found_temperatures or own)
     new = warm.decide(predictions)
     before, after = (np.array([item["probability"] for item in items]) for items in (predictions, new))
     found = Calibration(
-        temperatures[0],
+        warm.settings.temperature,
         confidence_loss(before, is_right),
         confidence_loss(after, is_right),
         calibration_error(before, is_right),
         calibration_error(after, is_right),
         len(examples),
         len(examples),
-        temperatures[1],
+        warm.settings.null_temperature,
+        is_fitted=found_temperatures is not None,
     )
     return warm, new, found
 
 
 def _fit_answers(
     settings: QuestionAnsweringSettings, predictions: Sequence[dict[str, Any]], is_right: np.ndarray
-) -> tuple[float, float | None]:
-    """The temperature, and under ``no_answer`` the null temperature: one alone makes answers less sure than they are,
-    as it has to make "no answer" less sure.
+) -> tuple[float, float | None] | None:
+    """The temperature, and under ``no_answer`` the null temperature; None if all are right, or none is.
+
+    One alone makes answers less sure than they are, as it has to make "no answer" less sure. The temperature stays
+    where nothing that is answered has a second text.
     """
-    own = settings.temperature, settings.null_temperature
     rows = [margins(item["nbest"], settings) for item in predictions]
     has_text = np.array([bool(row) for row in rows])  # of no text "no answer" is sure, whatever is fitted
     is_right_M = is_right[has_text]
     if is_right_M.all() or not is_right_M.any():
-        return own
+        return None
     is_null_M = np.array([not item["answer"] for item in predictions])[has_text]
     margins_MK = np.full((len(is_right_M), max(map(len, rows))), -np.inf)
     for number, row in enumerate(filter(None, rows)):
@@ -158,9 +163,17 @@ def _fit_answers(
         answers_MK, null_M = weigh_rows(margins_MK, settings.model_copy(update=changes))
         return np.where(is_null_M, null_M, answers_MK[:, 0])  # of the texts the first is the one that is given
 
-    current = (own[0], own[1] or own[0]) if settings.no_answer else own[:1]
-    found = fit_confidence(confidences, is_right_M, current)
-    return found[0], found[1] if settings.no_answer else None
+    own = settings.temperature
+    has_rival = bool(np.isfinite(margins_MK[~is_null_M, 1:]).any())
+    match settings.no_answer, has_rival:
+        case True, True:
+            temperature, null_temperature = fit_confidence(confidences, is_right_M, 2)
+            return temperature, null_temperature
+        case True, False:
+            return own, fit_confidence(partial(confidences, own), is_right_M, 1)[0]
+        case _, True:
+            return fit_confidence(confidences, is_right_M, 1)[0], None
+    return None
 
 
 def _decisions(

@@ -191,6 +191,8 @@ def margins(nbest: Sequence[dict[str, Any]], settings: QuestionAnsweringSettings
 
 def weigh(margins: Sequence[float], settings: QuestionAnsweringSettings) -> tuple[list[float], float]:
     """The probability of each text, and of no answer; together they are 1. ``weigh_rows`` for one question."""
+    if not margins:
+        return [], 1.0 if settings.no_answer else 0.0
     answers_MK, null_M = weigh_rows(np.array([margins], dtype=np.float64), settings)
     return answers_MK[0].tolist(), float(null_M[0])
 
@@ -204,7 +206,7 @@ def weigh_rows(margins_MK: np.ndarray, settings: QuestionAnsweringSettings) -> t
     highest margin alone, divided by that, and which it is by a softmax over the margins.
     """
     null = -settings.null_threshold if settings.no_answer else -np.inf
-    apart = settings.null_temperature if settings.no_answer and margins_MK.size else None
+    apart = settings.null_temperature if settings.no_answer else None
     rival_M1 = np.full((len(margins_MK), 1), null if apart is None else -np.inf)
     scores_MK = np.hstack([rival_M1, margins_MK]) / settings.temperature
     exponents_MK = np.exp(scores_MK - scores_MK.max(1, keepdims=True))

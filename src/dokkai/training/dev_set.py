@@ -35,7 +35,7 @@ class DevSet:
 
     def close(self, run: Path, settings: TrainSettings, metrics: Mapping[str, float]) -> dict[str, Any]:
         """Predict with the weights that stay, whose evaluation ``metrics`` is; give the model its null threshold and
-        its temperature, each where the task has one. Returns facts for ``run.json``; ``metrics`` among them, where the
+        its temperatures, where the task has them. Returns facts for ``run.json``; ``metrics`` among them, where the
         threshold changed them.
 
         A temperature that is no better for sure is said, and left out.
