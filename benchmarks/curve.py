@@ -14,13 +14,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from measuring import PICTURES, ROOT, versions, write_result
 
 from dokkai.files import link, read_json, replacing, write_json
+from dokkai.training.run_directory import flatten
 
 DOKKAI = (sys.executable, "-m", "dokkai.cli")
 
@@ -40,7 +41,7 @@ def branch(run: Path, prepared: Path, step: int, out: Path) -> Path:
             shutil.copyfile(run / "metrics.jsonl", folder / "metrics.jsonl")  # lines are added to it in its place
             write_json(folder / "run.json", record | {"state": "stopped"})
     recipe = out.with_suffix(".toml")
-    settings = _leaves(record["settings"])
+    settings = flatten(record["settings"]).items()
     recipe.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings if value is not None))
     init = record["sources"]["init"]
     _run("pretrain", recipe, "--data", prepared, "--out", out, *(["--init", init] if init else []))
@@ -50,14 +51,6 @@ def branch(run: Path, prepared: Path, step: int, out: Path) -> Path:
 def checkpoint(run: Path, step: int) -> Path:
     """Where a run keeps its checkpoint of a step."""
     return run / "checkpoints" / f"step-{step:08d}"
-
-
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def unfit(run: Path, steps: Sequence[int]) -> str:

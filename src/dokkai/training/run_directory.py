@@ -216,10 +216,10 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, st
     Settings and checksums that an older dokkai did not write count as equal to their defaults, or to what is there now.
     """
     before, after = (
-        _flatten({key: record.get(key) for key in ("command", "settings", "sources")}) for record in (old, new)
+        flatten({key: record.get(key) for key in ("command", "settings", "sources")}) for record in (old, new)
     )
     with contextlib.suppress(UserError):
-        before = _flatten({"settings": parse_settings(old["settings"], _RUN).model_dump()}) | before
+        before = flatten({"settings": parse_settings(old["settings"], _RUN).model_dump()}) | before
     before = {name: after[name] for name in _LATER if name in after} | before
     names = {name: name.removeprefix("settings.") for name in before.keys() | after.keys()}
     return {
@@ -229,7 +229,8 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, st
     }
 
 
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested mappings by their dotted names."""
     if isinstance(value, Mapping):
-        return {k: v for key, item in value.items() for k, v in _flatten(item, f"{prefix}{key}.").items()}
+        return {k: v for key, item in value.items() for k, v in flatten(item, f"{prefix}{key}.").items()}
     return {prefix.removesuffix("."): value}
