@@ -11,7 +11,6 @@ be chosen on the first and measured on the second.
 
 import argparse
 import json
-import lzma
 import os
 import sys
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import versions, write_result
+from measuring import articles, versions, write_result
 
 from dokkai.progress import Progress
 from dokkai.reading.answers import PASSAGES, PRIOR, Collection, Passage, choose_answers
@@ -44,9 +43,9 @@ def main() -> None:
     questions = [questions[i] for i in sorted(chosen.tolist())]
     found = {name: [] for name in ("its passage", "its article", "all articles")}
     with Progress("asking", len(questions), "questions") as progress:
-        articles = articles_of(file)
-        together = Collection([document for document, _ in articles])
-        own = {id: collection for document, ids in articles for collection in [Collection([document])] for id in ids}
+        documents = documents_of(file)
+        together = Collection([document for document, _ in documents])
+        own = {id: collection for document, ids in documents for collection in [Collection([document])] for id in ids}
         for item in questions:
             passages = {
                 "its passage": Collection([Document("", item.context)]).best(item.question, PASSAGES),
@@ -72,10 +71,10 @@ def main() -> None:
     json.dump([run for run in runs if "confidence" in run], sys.stderr, indent=1)
 
 
-def articles_of(file: Path) -> list[tuple[Document, list[str]]]:
+def documents_of(file: Path) -> list[tuple[Document, list[str]]]:
     """Each article with the ids of its questions."""
     found = []
-    for article in json.loads(lzma.decompress(file.read_bytes()))["data"]:
+    for article in articles(file):
         text = "\n\n".join(paragraph["context"] for paragraph in article["paragraphs"])
         found.append(
             (Document(article["title"], text), [item["id"] for part in article["paragraphs"] for item in part["qas"]])

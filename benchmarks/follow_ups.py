@@ -10,8 +10,8 @@ Pairs of questions on one passage of SQuAD 2.0's dev file, drawn by a fixed seed
 and ``by hand``, 24 follow-ups to questions on the passages of ``examples/dev.json`` (``conversations.json``).
 
 The first is asked, then the second as ``dokkai ask --chat`` asks it: behind the first answer too if it has none alone,
-or leans on it, with several handicaps for what is read so; ``alone``: never read so. A quarter of the first questions
-are refused; the second is read alone then.
+or leans on it, with several handicaps for what is read so; ``alone``: never read so. About a fifth of the first
+questions are refused; the second is read alone then.
 """
 
 import argparse

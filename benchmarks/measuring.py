@@ -5,6 +5,7 @@ A measurement is a script beside this one. It starts the sides in turn, each in 
 
 import datetime
 import json
+import lzma
 import os
 import platform
 import statistics
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from dokkai.files import replacing, write_json
 
@@ -46,6 +48,12 @@ def commit() -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
     return git("rev-parse", "HEAD") + (" with changes" if git("status", "--porcelain", "-uno", *CODE) else "")
+
+
+def articles(file: Path) -> list[dict[str, Any]]:
+    """Those of an ``.xz`` file in SQuAD's layout, with their ``paragraphs``."""
+    found: list[dict[str, Any]] = json.loads(lzma.decompress(file.read_bytes()))["data"]
+    return found
 
 
 def matrix_rate(dtype: str, threads: int) -> float:

@@ -10,13 +10,12 @@ passages gives to the right one; the lowest fits best.
 
 import argparse
 import json
-import lzma
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
-from measuring import versions, write_result
+from measuring import articles, versions, write_result
 
 from dokkai.reading.answers import Collection
 from dokkai.reading.documents import Document
@@ -29,7 +28,7 @@ WEIGHTS = (0.5, 1.0, 1.5, 2.0, 3.0)
 def read(path: Path) -> tuple[list[Document], list[tuple[str, int, int, int]]]:
     """Documents, and of each question its text, the document, and where its first answer begins and ends."""
     documents, questions = [], []
-    for article in json.loads(lzma.decompress(path.read_bytes()))["data"]:
+    for article in articles(path):
         text = ""
         for paragraph in article["paragraphs"]:
             for item in paragraph["qas"]:

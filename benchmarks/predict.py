@@ -10,7 +10,6 @@ which nothing in it does by itself. Seconds are those from the loaded model to t
 
 import argparse
 import json
-import lzma
 import os
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from measuring import PICTURES, RESULTS, alternate, bar_plot, environment, medians, versions, write_result
+from measuring import PICTURES, RESULTS, alternate, articles, bar_plot, environment, medians, versions, write_result
 
 LENGTH, OVERLAP = 384, 128
 STRIDE = 237  # between window starts: 384, less 3 special tokens, 16 of the question and the overlap of 128
@@ -46,8 +45,7 @@ def make(task: str, folder: Path, shape: str, vocabulary: Path, data: Path, numb
     config = shape_config(shape, vocab_size=tokenizer.vocab_size, initializer_range=0.05)
     model = Model(config, made.heads, num_labels=len(LABELS), seed=1)
     Pipeline(model, tokenizer, made, torch.device("cpu")).save(folder / "model")
-    articles = json.loads(lzma.decompress(data.read_bytes()))["data"]
-    paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
+    paragraphs = [paragraph for article in articles(data) for paragraph in article["paragraphs"]]
     pairs = [(q["question"], p["context"]) for p in paragraphs for q in p["qas"]]
     pairs = pairs[:: max(1, len(pairs) // number)][:number]
     with (folder / "records.jsonl").open("w") as file:

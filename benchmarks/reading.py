@@ -14,15 +14,13 @@ On SQuAD-like dev files (``$DOKKAI_DATA/squad``):
 - with ``--examples``, of ``examples/dev.json`` and ``examples/train.json`` in their place: the same figures as of 2.0,
   and the first question about each passage with its answer.
 
-Kinds of answer go by simple rules, in this order: ``date`` has a month, a weekday, a year of four digits or a century;
-``number`` has a digit or a word for a number; ``person`` and ``place`` are capitalized and the question asks who, or
-where or which place; ``name`` is any other answer that begins with a capital; ``clause`` has five words or more;
-``phrase`` is what is left.
+Kinds of answer go by simple rules, in this order. Of fewer than seven words: ``date`` has a month, a weekday, what
+looks like a year (1000 to 2099), a century, BC or AD. Of fewer than five: ``number`` has a digit or a word for a
+number. Of fewer than seven: ``person`` and ``place`` begin with a capital where the question asks who, or where or
+which place; ``name`` is any other that does. ``clause`` has five words or more; ``phrase`` is what is left.
 """
 
 import argparse
-import json
-import lzma
 import math
 import os
 import re
@@ -32,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import ROOT, versions, write_result
+from measuring import ROOT, articles, versions, write_result
 
 _DATE = re.compile(
     r"\b(january|february|march|april|may|june|july|august|september|october|november|december|monday|tuesday|wednesday"
@@ -232,9 +230,11 @@ def fitted_elsewhere(
 
 def sources(file: Path) -> dict[str, str]:
     """Of each question where its passage comes from."""
-    articles = json.loads(lzma.decompress(file.read_bytes()))["data"]
     return {
-        item["id"]: part["source"] for article in articles for part in article["paragraphs"] for item in part["qas"]
+        item["id"]: part["source"]
+        for article in articles(file)
+        for part in article["paragraphs"]
+        for item in part["qas"]
     }
 
 

@@ -4,7 +4,8 @@
 
 Steps: ``vocab``, ``prepare``, ``pretrain``, pairs of sentences (``pairs.py``) and masked words together with them
 (``paired.py``; ``--pairs 0`` leaves them out), ``finetune``, again without dropout (``longer.toml``; ``--longer none``
-leaves it out), then both models are converted and laid into ``--ship``. Everything but the result lies in ``--work``.
+leaves it out), then both models are converted and laid into ``--ship``, the reader with the null threshold and the
+temperatures that fit it as converted (``evaluate``). Everything but the result lies in ``--work``.
 The same command goes on where it was stopped, whatever stopped it; what other options have made is refused. Ctrl-C,
 SIGTERM and a closed terminal let the verb that runs save itself first. The cards (``models/*.md``) are copied to the
 result; those that are there tell of the models that ship now.
@@ -35,6 +36,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from dokkai.errors import UserError
 from dokkai.files import read_json, replacing, write_json
@@ -49,7 +51,7 @@ DROPOUTS = ("embedding_dropout", "mlp_dropout", "hidden_dropout_prob")  # Modern
 RUNS = ("longer", "reader", "paired", "encoder")  # the newest first
 LONGER = ROOT / "models" / "longer.toml"
 NONE = "none"
-GO_ON = 3  # exit code: the time is over, the work is not
+REFUSED, GO_ON = 2, 3  # exit codes: a verb's plain line of what is wrong; the time is over, the work is not
 GRACE = 60  # seconds of a sitting that a verb gets to save itself
 STOPS = (signal.SIGTERM, signal.SIGHUP)  # heeded as Ctrl-C is
 
@@ -126,7 +128,7 @@ def build(args: argparse.Namespace) -> None:
     if args.longer != NONE:
         reader = read_on(sitting, reader, longer, args)
     lay(sitting, encoder, args.ship / "encoder-en", args.dtype, args.dropout)
-    lay(sitting, reader, args.ship / "reader-en", args.dtype)
+    lay(sitting, reader, args.ship / "reader-en", args.dtype, dev=args.dev)
 
 
 def pair(sitting: Sitting, encoder: Path, args: argparse.Namespace) -> Path:
@@ -143,7 +145,7 @@ def pair(sitting: Sitting, encoder: Path, args: argparse.Namespace) -> Path:
 def read_on(sitting: Sitting, reader: Path, out: Path, args: argparse.Namespace) -> Path:
     """The reader after it has learned on, with windows and "no answer" as it has them."""
     if not is_finished(out):
-        task = json.loads((reader / "run.json").read_text())["settings"]["task"]
+        task = record_of(reader)["settings"]["task"]
         kept = [f"task.{name}={json.dumps(task[name])}" for name in ("max_length", "stride", "no_answer")]
         files = ["--train", args.train, "--dev", args.dev]
         sitting.verb("finetune", args.longer, "--from", reader, *files, "--out", out, *kept, *args.set_longer)
@@ -166,22 +168,32 @@ def heed(made: Path, *options: object) -> None:
 
 def is_finished(run: Path) -> bool:
     """Whether ``run.json`` says so."""
-    file = run / "run.json"
-    return file.exists() and json.loads(file.read_text())["state"] == "finished"
+    return (run / "run.json").exists() and bool(record_of(run)["state"] == "finished")
 
 
 def source_of(run: Path) -> str:
     """What it was fine-tuned from."""
-    return str(json.loads((run / "run.json").read_text())["sources"]["from"])
+    return str(record_of(run)["sources"]["from"])
 
 
-def lay(sitting: Sitting, run: Path, out: Path, dtype: str, dropout: float | None = None) -> None:
+def record_of(run: Path) -> dict[str, Any]:
+    """What ``run.json`` says; UserError if it is damaged."""
+    record: dict[str, Any] = read_json(run / "run.json", "record of a run")
+    return record
+
+
+def lay(
+    sitting: Sitting, run: Path, out: Path, dtype: str, dropout: float | None = None, dev: str | None = None
+) -> None:
     """The files of the model without its curves and checkpoints; its card beside them, if there is one.
 
-    ``dropout``, behind the embeddings and in the feed-forward, is what a fine-tuning finds in ``config.json``.
+    ``dropout``, behind the embeddings and in the feed-forward, is what a fine-tuning finds in ``config.json``. To the
+    questions of ``dev`` the null threshold and the temperatures are fitted again: those of eight bits are a little off.
     """
     with replacing(out) as model:
         sitting.verb("convert", run, "--dtype", dtype, "--out", model)
+        if dev is not None:
+            fit(sitting, model, dev)
         if dropout is not None:
             config = json.loads((model / "config.json").read_text())
             names = [name for name in DROPOUTS if name in config]
@@ -190,6 +202,16 @@ def lay(sitting: Sitting, run: Path, out: Path, dtype: str, dropout: float | Non
         if card.exists():
             shutil.copy(card, model / "README.md")
     say(f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.1f} MB")
+
+
+def fit(sitting: Sitting, reader: Path, dev: str) -> None:
+    """Its null threshold, if it may give no answer, and its temperatures; they stay where none is any good."""
+    may_refuse = read_json(reader / "task.json", "task")["task"]["no_answer"]
+    try:
+        sitting.verb("evaluate", reader, dev, "--calibrate", *["--set-threshold"] * may_refuse)
+    except SystemExit as end:
+        if end.code != REFUSED:
+            raise
 
 
 def cut(work: Path, out: Path) -> None:

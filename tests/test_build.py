@@ -64,6 +64,7 @@ def test_from_text_to_the_directories_in_two_sittings(tmp_path):
     reader, encoder = (dokkai.load(tmp_path / "ship" / name) for name in ("reader-en", "encoder-en"))
     assert reader.ask("Who?", "Ada wrote it.").answer in "Ada wrote it."
     assert encoder.fill_mask("the [MASK]")
+    assert "dev.json --calibrate" in done.stderr, "temperatures of the weights as they are shipped"
     assert not (tmp_path / "ship" / "reader-en" / "checkpoints").exists()
     runs = {
         name: json.loads((tmp_path / "work" / name / "run.json").read_text()) for name in ("paired", "reader", "longer")
@@ -116,7 +117,7 @@ def test_what_may_change_and_when(tmp_path, monkeypatch):
     """Before a run is finished what its verb says, such as less memory; from then on no option, --init neither."""
     script = load_script()
     monkeypatch.setattr(script.Sitting, "verb", lambda self, *words: None)
-    monkeypatch.setattr(script, "lay", lambda *words: None)
+    monkeypatch.setattr(script, "lay", lambda *words, **more: None)
     lists = dict.fromkeys(("texts", "set", "set_reader", "set_paired", "set_longer"), ())
     texts = {"encoder": "e", "reader": "r", "train": "train.json", "dev": "dev.json", "dtype": "int8"}
     others = {"minutes": None, "pairs": 0, "pieces": None, "init": None, "vocab_size": 9, "dropout": 0.1}
@@ -142,6 +143,28 @@ def test_what_may_change_and_when(tmp_path, monkeypatch):
         (tmp_path / "reader" / "run.json").write_text(json.dumps({"state": "running"}))
         with pytest.raises(UserError, match="longer has learned on from another reader; remove it"):
             script.build(Namespace(**args))
+
+
+@pytest.mark.parametrize("may_refuse", [True, False])
+def test_the_shipped_reader_is_fitted_again(may_refuse, tmp_path, monkeypatch):
+    """Where no threshold is any good the verb says so, and the old ones stay; other ends are ends."""
+    script, words = load_script(), []
+    (tmp_path / "task.json").write_text(json.dumps({"task": {"no_answer": may_refuse}}))
+    for code, goes_on in ((None, True), (script.REFUSED, True), (script.GO_ON, False), (1, False)):
+
+        def verb(self, *options, code=code):
+            words.append(options)
+            if code:
+                raise SystemExit(code)
+
+        monkeypatch.setattr(script.Sitting, "verb", verb)
+        if goes_on:
+            script.fit(script.Sitting(None), tmp_path, "dev.json")
+        else:
+            with pytest.raises(SystemExit):
+                script.fit(script.Sitting(None), tmp_path, "dev.json")
+    options = ["evaluate", tmp_path, "dev.json", "--calibrate", *(["--set-threshold"] if may_refuse else [])]
+    assert words == [tuple(options)] * 4
 
 
 @pytest.mark.slow  # it starts seven verbs

@@ -219,7 +219,7 @@ def evaluate(
         bool, typer.Option("--set-threshold", help="keep the null threshold with the best F1 in the model")
     ] = False,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="fit the temperature of the probabilities, of answers two, and keep it")
+        bool, typer.Option("--calibrate", help="fit the temperature of the probabilities, and keep it in the model")
     ] = False,
     always_answer: Annotated[bool, typer.Option("--always-answer", help="refuse no question")] = False,
     device: Device = None,

@@ -32,7 +32,8 @@ def evaluate_file(
     """
     for is_wanted, option in ((set_threshold, "--set-threshold"), (calibrated, "--calibrate")):
         if is_wanted and not Path(run).is_dir():
-            raise UserError(f"{run}: {option} writes to the model, and this is no directory of yours; copy it first")
+            copy = f"copy it first: `dokkai convert {run} --out DIR`"
+            raise UserError(f"{run}: {option} writes to the model, and this is no directory of yours; {copy}")
     pipeline = load(run, device)
     task = pipeline.task
     if task is None:

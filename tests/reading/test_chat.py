@@ -97,12 +97,28 @@ def test_the_history_is_kept(tmp_path, monkeypatch):
     assert chat.history_path().read_text(encoding="utf-8").splitlines()[:2] == ["Who?", "When?"]
 
 
+def test_a_question_is_kept_at_once(tmp_path, monkeypatch):
+    """Also where a second conversation goes on meanwhile, or the terminal is closed; for the user alone."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    one, two = chat._history(), chat._history()
+    for keep, question in ((one, "Who?"), (two, "Wo ist \u00e4, \udcff?"), (one, " "), (one, "When?")):
+        keep(question)
+    assert chat._recall(chat.history_path()) == ["Who?", "Wo ist \u00e4, \udcff?", "When?"]
+    assert chat.history_path().stat().st_mode & 0o777 == 0o600
+    chat.history_path().write_text("".join(f"{number}\n" for number in range(1010)))
+    chat._history()("last")
+    kept = chat.history_path().read_text().splitlines()
+    assert (kept[0], kept[-1], len(kept)) == ("10", "last", 1001)
+    chat.history_path().unlink()
+    chat.history_path().mkdir()
+    one("lost")
+
+
 def test_a_history_that_cannot_be_kept(tmp_path, monkeypatch, capsys):
     blocked = tmp_path / "file"
     blocked.touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(blocked))
-    with chat._history():
-        pass
+    chat._history()
     assert "the questions are not kept: cannot write" in capsys.readouterr().err
 
 
@@ -114,8 +130,7 @@ def test_without_a_home_nothing_is_kept(monkeypatch, capsys):
 
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setattr(chat.Path, "home", home)
-    with chat._history():
-        pass
+    chat._history()
     said = capsys.readouterr().err
     assert said == "the questions are not kept: there is no home directory; set XDG_STATE_HOME to a folder\n"
 

@@ -90,7 +90,10 @@ def test_no_answer(margin, threshold, answers):
     assert len(ask(planted, "Who?", [TOWER], n_best=2)) == 2
     always = ask(planted, "Who?", [TOWER], n_best=3, always_answer=True)
     assert [item.answer for item in always] == ["Ann", "fell"]
-    assert sum(item.confidence for item in always) == pytest.approx(1)
+    assert always == others, "as sure of them as before"
+    assert ask(planted, "Who?", [TOWER], always_answer=True) == others[:1]
+    with pytest.raises(UserError, match="n_best=0: at least one"):
+        ask(planted, "Who?", [TOWER], n_best=0)
 
 
 def test_a_model_that_always_answers():

@@ -49,7 +49,7 @@ def fit_temperature(probabilities_NY: np.ndarray, labels_N: np.ndarray, current:
 def fit_confidence(confidences: Callable[..., np.ndarray], is_right_N: np.ndarray, number: int) -> tuple[float, ...]:
     """The temperatures, from 0.05 to 20, under which the probability of what was chosen says best whether it is right.
 
-    Where what is right may not be among what is decided between, as with answers. ``confidences`` gives the
+    For tasks such as answers, where the right one may not be among the candidates. ``confidences`` gives the
     probabilities ``(N,)`` under ``number`` temperatures. ValueError without examples, and where all are right, or none.
     """
     if not len(is_right_N):

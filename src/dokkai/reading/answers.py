@@ -1,6 +1,5 @@
 """A question put to documents: the best answers in the passages that fit it, with their places."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +27,8 @@ FOLLOW_UP = 3.0  # that the score of an answer to a follow-up is lowered by, as 
 class FoundAnswer(Answer):
     """An answer and the document it stands in. Of no answer ``file`` is "", ``line`` and ``page`` are None.
 
-    ``line`` and ``page`` count from 1; only a PDF has pages. ``rank_score`` is the BM25 score of the passage.
+    ``line`` and ``page`` count from 1; only a PDF has pages. ``rank_score`` is the BM25 score of the passage, with half
+    of that for the question before in a conversation.
     """
 
     question: str
@@ -110,31 +110,33 @@ def ask(
     """The ``n_best`` answers to a question, the best first, from the passages of all documents that fit it best.
 
     If there is none, the list begins with one whose ``answer`` is "", and those that come closest follow;
-    ``always_answer`` leaves "no answer" out. Answers that share a place or a text with a better one are left out.
-    ``earlier``, the question before in a conversation, helps to find passages. Behind ``answered``, the last answer in
-    it, a question is read once more that has none alone, or leans on it ("John Smeaton and when?"), unless it names
-    what no passage has. The list is that of the reading with the better answer. UserError if the question is empty, or
-    the model not fine-tuned for questions.
+    ``always_answer`` leaves that one out, which makes the others no surer. Answers that share a place or a text with a
+    better one are left out. ``earlier``, the question before in a conversation, helps to find passages. Behind
+    ``answered``, the last answer in it, a question is read once more that has none alone, or leans on it ("John Smeaton
+    and when?"), unless it names what no passage has. The list is that of the reading with the better answer. UserError
+    if the question is empty, if no answer is asked for, or if the model was not fine-tuned for questions.
     """
     if not question.strip():
         raise UserError("the question is empty")
+    if n_best < 1:
+        raise UserError(f"n_best={n_best}: at least one answer is shown; give 1 or more")
     collection = documents if isinstance(documents, Collection) else Collection(documents)
     passages = collection.best(question, num_passages, earlier)
     texts = [passage.text for passage in passages]
     predictions = reader.read(question, texts)
     assert reader.task is not None
     settings: QuestionAnsweringSettings = reader.task.settings
-    found = choose_answers(question, passages, predictions, settings, n_best)
+    number = n_best + always_answer  # "no answer" may be the first
+    found = choose_answers(question, passages, predictions, settings, number)
     whole = follow_up(reader, question, answered, found[0], texts)
     if whole:
-        again = choose_answers(question, passages, reader.read(whole, texts), settings, n_best, handicap=FOLLOW_UP)
+        again = choose_answers(question, passages, reader.read(whole, texts), settings, number, handicap=FOLLOW_UP)
         if is_better(again[0], found[0]):
             say(f"read as: {whole}")
-            return again
+            found = again
     if always_answer and not found[0].answer:
-        settings = settings.model_copy(update={"null_threshold": math.inf})
-        found = choose_answers(question, passages, predictions, settings, n_best)
-    return found
+        found = found[1:] or found  # a text without a word has none
+    return found[:n_best]
 
 
 def follow_up(reader: Pipeline, question: str, answered: str, alone: Answer, texts: Sequence[str]) -> str:

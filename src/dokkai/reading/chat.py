@@ -3,13 +3,13 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 
 from dokkai.data.text import read_lines
 from dokkai.errors import UserError, did_you_mean
 from dokkai.files import replacing
-from dokkai.progress import say
+from dokkai.progress import say, say_once
 
 _PROMPT = "? "
 _COMMANDS = {":help": "this list", ":quit": "leave (Ctrl-D does it too)"}
@@ -61,42 +61,65 @@ def history_path() -> Path:
 
 def _typed() -> Iterator[str]:
     """What is typed, line by line; Ctrl-C gives up the line, Ctrl-D ends."""
-    with _history():
-        while True:
-            try:
-                yield input(_PROMPT)
-            except KeyboardInterrupt:
-                print()
-            except EOFError:
-                print()
-                return
+    keep = _history()
+    while True:
+        try:
+            line = input(_PROMPT)
+        except KeyboardInterrupt:
+            print()
+        except EOFError:
+            print()
+            return
+        else:
+            keep(line)
+            yield line
 
 
-@contextmanager
-def _history() -> Iterator[None]:
-    """Lines can be edited and called back, and are kept in a file; where Python has no ``readline``, neither."""
+def _history() -> Callable[[str], None]:
+    """Recall the questions of earlier conversations; what it returns keeps one more, whatever ends this conversation.
+
+    Where Python has no ``readline`` lines can neither be edited nor called back, and none is kept. The file is written
+    line by line, not by ``readline``, so that a second conversation at the same time adds its own.
+    """
     try:
         import readline
     except ImportError:
-        yield
-        return
+        return _forget
     try:
         path = history_path()
+        for line in _recall(path):
+            readline.add_history(line)
     except UserError as error:
         say(f"the questions are not kept: {error}")
-        yield
-        return
+        return _forget
+
+    def keep(line: str) -> None:
+        if line.strip():
+            try:
+                with path.open("a", encoding="utf-8", errors="surrogateescape") as file:
+                    file.write(f"{line}\n")
+            except OSError as error:
+                say_once(f"the questions are not kept: cannot write {path}: {error.strerror}")
+
+    return keep
+
+
+def _recall(path: Path) -> list[str]:
+    """The last questions of the file, which is made or shortened if need be; UserError if it cannot be written."""
     try:
-        if path.exists():
-            readline.read_history_file(path)
+        text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
     except OSError as error:
         say(f"{path}: earlier questions cannot be read ({error.strerror})")
-    readline.set_history_length(_KEPT)
-    try:
-        yield
-    finally:
-        try:
-            with replacing(path) as temporary:
-                readline.write_history_file(temporary)
-        except UserError as error:
-            say(f"the questions are not kept: {error}")
+        return []
+    lines = text.splitlines()
+    if not path.exists() or len(lines) > _KEPT:
+        lines = lines[-_KEPT:]
+        with replacing(path) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="surrogateescape")
+        with suppress(OSError):  # some file systems know no owners
+            path.chmod(0o600)  # what somebody asks is theirs
+    return lines
+
+
+def _forget(line: str) -> None:
+    """Keep nothing."""

@@ -5,7 +5,6 @@ M decisions: examples, or for several labels each label of each · K what is dec
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -157,23 +156,18 @@ def _fit_answers(
     margins_MK = np.full((len(is_right_M), max(map(len, rows))), -np.inf)
     for number, row in enumerate(filter(None, rows)):
         margins_MK[number, : len(row)] = row
+    has_rival = bool(np.isfinite(margins_MK[~is_null_M, 1:]).any())
+    names = ["temperature"] * has_rival + ["null_temperature"] * settings.no_answer
+    if not names:
+        return None
 
-    def confidences(temperature: float, null_temperature: float | None = None) -> np.ndarray:
-        changes = {"temperature": temperature, "null_temperature": null_temperature}
+    def confidences(*values: float) -> np.ndarray:
+        changes = dict(zip(names, values, strict=True))
         answers_MK, null_M = weigh_rows(margins_MK, settings.model_copy(update=changes))
         return np.where(is_null_M, null_M, answers_MK[:, 0])  # of the texts the first is the one that is given
 
-    own = settings.temperature
-    has_rival = bool(np.isfinite(margins_MK[~is_null_M, 1:]).any())
-    match settings.no_answer, has_rival:
-        case True, True:
-            temperature, null_temperature = fit_confidence(confidences, is_right_M, 2)
-            return temperature, null_temperature
-        case True, False:
-            return own, fit_confidence(partial(confidences, own), is_right_M, 1)[0]
-        case _, True:
-            return fit_confidence(confidences, is_right_M, 1)[0], None
-    return None
+    found = dict(zip(names, fit_confidence(confidences, is_right_M, len(names)), strict=True))
+    return found.get("temperature", settings.temperature), found.get("null_temperature")
 
 
 def _decisions(

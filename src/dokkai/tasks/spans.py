@@ -173,9 +173,8 @@ def choose(nbest: Sequence[dict[str, Any]], null_odds: float, settings: Question
     chosen = next((item for item in nbest if bool(item["answer"]) != refuses), None)
     if chosen is None:
         return {"answer": "", "start": 0, "end": 0, "probability": 1.0}
-    texts = [item for item in nbest if item["answer"]]
     probabilities, null_prob = weigh(margins(nbest, settings), settings)
-    probability = null_prob if refuses else probabilities[texts.index(chosen)]
+    probability = null_prob if refuses else probabilities[0]
     return {key: chosen[key] for key in ("answer", "start", "end")} | {"probability": probability}
 
 
