@@ -3,12 +3,12 @@
     python models/build.py corpus/*.txt.xz --train train-v2.0.json.xz --dev dev-v2.0.json.xz
 
 Steps: ``vocab``, ``prepare``, ``pretrain``, pairs of sentences (``pairs.py``) and masked words together with them
-(``paired.py``; ``--pairs 0`` leaves them out), ``finetune``, again without dropout (``longer.toml``; ``--longer none``
-leaves it out), then both models are converted and laid into ``--ship``, the reader with the null threshold and the
-temperatures that fit it as converted (``evaluate``). Everything but the result lies in ``--work``.
-The same command goes on where it was stopped, whatever stopped it; what other options have made is refused. Ctrl-C,
-SIGTERM and a closed terminal let the verb that runs save itself first. The cards (``models/*.md``) are copied to the
-result; those that are there tell of the models that ship now.
+(``paired.py``; ``--pairs 0`` leaves them out), ``finetune``, which goes on without dropout and once more with it
+(``longer.toml``, ``again.toml``; ``--longer none`` leaves them out), then both models are converted and laid into
+``--ship``, the reader with the null threshold and the temperatures that fit it as converted (``evaluate``). Everything
+but the result lies in ``--work``. The same command goes on where it was stopped, whatever stopped it; what other
+options have made is refused. Ctrl-C, SIGTERM and a closed terminal let the verb that runs save itself first. The cards
+(``models/*.md``) are copied to the result; those that are there tell of the models that ship now.
 
 With ``--minutes 9`` it stops by itself, with all it has done saved, and says so by exit code 3: for machines that are
 lent for a while. The last minute of them (half of them, if they are fewer than two) is for the verb that runs, to save
@@ -33,7 +33,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -48,8 +48,9 @@ WEIGHTS = "model.safetensors"
 CHECKSUM = "sha256"
 TARS = "*.tar.[0-9][0-9][0-9]"
 DROPOUTS = ("embedding_dropout", "mlp_dropout", "hidden_dropout_prob")  # ModernBERT's names, and BERT's
-RUNS = ("longer", "reader", "paired", "encoder")  # the newest first
-LONGER = ROOT / "models" / "longer.toml"
+RUNS = ("reader", "paired", "encoder")  # the newest first, but for the longer ones
+LONGER = "longer"  # so a run begins that learns on from the reader
+MODELS = ROOT / "models"
 NONE = "none"
 REFUSED, GO_ON = 2, 3  # exit codes: a verb's plain line of what is wrong; the time is over, the work is not
 GRACE = 60  # seconds of a sitting that a verb gets to save itself
@@ -70,7 +71,7 @@ class Sitting:
     def script(self, name: str, *words: object) -> None:
         """One of the scripts beside this one; ends as ``_run`` does."""
         say(" ".join(map(str, (f"$ python models/{name}", *words))))
-        self._run([str(ROOT / "models" / name), *map(str, words)])
+        self._run([str(MODELS / name), *map(str, words)])
 
     def _run(self, words: list[str]) -> None:
         """Python with these; SystemExit with GO_ON if the time is over before it ends, with its code if it fails."""
@@ -103,11 +104,14 @@ def build(args: argparse.Namespace) -> None:
         heed(work / "paired", *args.set_paired)
     questions = [args.reader, args.train, args.dev, *args.set_reader]
     heed(reader, *questions)
-    longer = work / "longer"
-    if args.longer != NONE:
-        heed(longer, *([] if args.longer == str(LONGER) else [args.longer]), *args.set_longer, *questions, args.pairs)
-    elif longer.exists():  # its weights would go for the newest
-        raise UserError(f"{longer} is there already; remove it, or leave out --longer {NONE}")
+    recipes = [] if args.longer == [NONE] else args.longer
+    longer = [work / (f"{LONGER}-{number}" if number > 1 else LONGER) for number in range(1, len(recipes) + 1)]
+    for number, run in enumerate(longer, 1):
+        names = (Path(recipe).name if Path(recipe).parent == MODELS else recipe for recipe in recipes[:number])
+        heed(run, *names, *args.set_longer, *questions, args.pairs)
+    for run in learned_on(work):
+        if run not in longer:  # its weights would go for the newest
+            raise UserError(f"{run} is there already; remove it, or give all recipes of --longer that it was made by")
     if args.init is None and not (tokenizer / "tokenizer.json").exists():
         sitting.verb("vocab", *args.texts, "--size", args.vocab_size, "--out", tokenizer)
     sitting.verb("prepare", *args.texts, "--tokenizer", args.init or tokenizer, "--out", data)  # refuses other texts
@@ -121,12 +125,11 @@ def build(args: argparse.Namespace) -> None:
     if args.minutes and args.pieces and not was_finished:
         raise SystemExit(GO_ON)
     if not is_finished(reader) or source_of(reader) != str(encoder):  # one of another encoder is refused by the verb
-        if longer.exists():
-            raise UserError(f"{longer} has learned on from another reader; remove it")
+        refuse_stale(learned_on(work))
         files = ["--train", args.train, "--dev", args.dev]
         sitting.verb("finetune", args.reader, "--from", encoder, *files, "--out", reader, *args.set_reader)
-    if args.longer != NONE:
-        reader = read_on(sitting, reader, longer, args)
+    for recipe, run in zip(recipes, longer, strict=True):
+        reader = read_on(sitting, recipe, reader, run, args)
     lay(sitting, encoder, args.ship / "encoder-en", args.dtype, args.dropout)
     lay(sitting, reader, args.ship / "reader-en", args.dtype, dev=args.dev)
 
@@ -142,14 +145,26 @@ def pair(sitting: Sitting, encoder: Path, args: argparse.Namespace) -> Path:
     return out
 
 
-def read_on(sitting: Sitting, reader: Path, out: Path, args: argparse.Namespace) -> Path:
+def read_on(sitting: Sitting, recipe: str, reader: Path, out: Path, args: argparse.Namespace) -> Path:
     """The reader after it has learned on, with windows and "no answer" as it has them."""
     if not is_finished(out):
+        refuse_stale(run for run in learned_on(args.work) if run > out)
         task = record_of(reader)["settings"]["task"]
         kept = [f"task.{name}={json.dumps(task[name])}" for name in ("max_length", "stride", "no_answer")]
         files = ["--train", args.train, "--dev", args.dev]
-        sitting.verb("finetune", args.longer, "--from", reader, *files, "--out", out, *kept, *args.set_longer)
+        sitting.verb("finetune", recipe, "--from", reader, *files, "--out", out, *kept, *args.set_longer)
     return out
+
+
+def learned_on(work: Path) -> list[Path]:
+    """What is there of runs that learned on from the reader, the oldest first."""
+    return sorted(work.glob(f"{LONGER}*"))
+
+
+def refuse_stale(runs: Iterable[Path]) -> None:
+    """UserError if there is one: what they went on from is made anew."""
+    for run in runs:
+        raise UserError(f"{run} has learned on from another reader; remove it")
 
 
 def heed(made: Path, *options: object) -> None:
@@ -160,7 +175,8 @@ def heed(made: Path, *options: object) -> None:
     file, asked = made.parent / "options.json", [*map(str, options)]
     noted = read_json(file, "record of options") if file.exists() else {}
     before = noted.get(made.name, asked)
-    is_there = is_finished(made) if made.name in RUNS else made.exists()
+    is_run = made.name in RUNS or made.name.startswith(LONGER)
+    is_there = is_finished(made) if is_run else made.exists()
     if is_there and before != asked:
         raise UserError(f"{made} was made by {before}, not {asked}; give those, another --work, or remove it")
     write_json(file, noted | {made.name: asked})
@@ -198,7 +214,7 @@ def lay(
             config = json.loads((model / "config.json").read_text())
             names = [name for name in DROPOUTS if name in config]
             write_json(model / "config.json", config | dict.fromkeys(names, dropout), indent=2)
-        card = ROOT / "models" / f"{out.name}.md"
+        card = MODELS / f"{out.name}.md"
         if card.exists():
             shutil.copy(card, model / "README.md")
     say(f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.1f} MB")
@@ -216,7 +232,8 @@ def fit(sitting: Sitting, reader: Path, dev: str) -> None:
 
 def cut(work: Path, out: Path) -> None:
     """The directory of the newest model, its weights in bf16, with its curve, as a tar file in pieces."""
-    run = next((work / name for name in RUNS if (work / name / WEIGHTS).exists()), None)
+    runs = [*reversed(learned_on(work)), *(work / name for name in RUNS)]
+    run = next((run for run in runs if (run / WEIGHTS).exists()), None)
     if run is None:
         return
     with tempfile.TemporaryDirectory(dir=work) as folder:
@@ -272,8 +289,14 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--set-reader", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the questions")
     parser.add_argument("--pairs", type=int, default=30_000, help="of sentences that the encoder compares; 0: none")
     parser.add_argument("--set-paired", nargs="*", default=[], metavar="KEY=VALUE", help="settings of paired.toml")
-    parser.add_argument("--longer", default=str(LONGER), help=f"recipe to go on by, or {NONE}")
-    parser.add_argument("--set-longer", nargs="*", default=[], metavar="KEY=VALUE", help="settings of it")
+    parser.add_argument(
+        "--longer",
+        nargs="+",
+        metavar="RECIPE",
+        help=f"to go on by, one after the other, or {NONE}",
+        default=[str(MODELS / name) for name in ("longer.toml", "again.toml")],
+    )
+    parser.add_argument("--set-longer", nargs="*", default=[], metavar="KEY=VALUE", help="settings of all of them")
     parser.add_argument("--pieces", type=Path, help="leave the newest weights here, in pieces")
     parser.add_argument("--join", type=Path, nargs=2, metavar=("DIR", "OUT"), help="put pieces together, and no more")
     args = parser.parse_args(words)

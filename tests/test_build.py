@@ -66,15 +66,16 @@ def test_from_text_to_the_directories_in_two_sittings(tmp_path):
     assert encoder.fill_mask("the [MASK]")
     assert "dev.json --calibrate" in done.stderr, "temperatures of the weights as they are shipped"
     assert not (tmp_path / "ship" / "reader-en" / "checkpoints").exists()
-    runs = {
-        name: json.loads((tmp_path / "work" / name / "run.json").read_text()) for name in ("paired", "reader", "longer")
-    }
+    names = ("paired", "reader", "longer", "longer-2")
+    runs = {name: json.loads((tmp_path / "work" / name / "run.json").read_text()) for name in names}
     assert runs["paired"]["command"] == "paired" and runs["paired"]["metrics"]["pair_spearman"] > -1
     assert runs["paired"]["sources"]["init"] == str(tmp_path / "work" / "encoder")
     assert runs["reader"]["sources"]["from"] == str(tmp_path / "work" / "paired")
     assert runs["longer"]["sources"]["from"] == str(tmp_path / "work" / "reader")
     assert runs["longer"]["settings"]["model"]["hidden_dropout_prob"] == 0 and runs["longer"]["state"] == "finished"
-    learned = dokkai.load(tmp_path / "work" / "longer").model.state_dict()
+    assert runs["longer-2"]["sources"]["from"] == str(tmp_path / "work" / "longer")
+    assert runs["longer-2"]["settings"]["model"]["hidden_dropout_prob"] == 0.1
+    learned = dokkai.load(tmp_path / "work" / "longer-2").model.state_dict()
     for name, tensor in reader.model.state_dict().items():
         assert tensor.equal(learned[name].bfloat16().float()), "the one that learned on is shipped"
     assert len((tmp_path / "work" / "pairs.csv").read_text().splitlines()) == 1 + 60
@@ -103,6 +104,9 @@ def test_from_text_to_the_directories_in_two_sittings(tmp_path):
     other = start(tmp_path, "--longer", "none")
     assert other.returncode == 2 and "work/longer is there" in other.stderr.splitlines()[-1]
     shutil.rmtree(tmp_path / "work" / "longer")
+    other = start(tmp_path)
+    assert other.returncode == 2 and "work/longer-2 has learned on from another" in other.stderr.splitlines()[-1]
+    shutil.rmtree(tmp_path / "work" / "longer-2")
     other = start(tmp_path, "--pairs", "0")
     assert other.returncode == 2 and "work/reader" in other.stderr.splitlines()[-1], "a reader of other weights"
     shutil.rmtree(tmp_path / "work" / "reader")
@@ -121,7 +125,7 @@ def test_what_may_change_and_when(tmp_path, monkeypatch):
     lists = dict.fromkeys(("texts", "set", "set_reader", "set_paired", "set_longer"), ())
     texts = {"encoder": "e", "reader": "r", "train": "train.json", "dev": "dev.json", "dtype": "int8"}
     others = {"minutes": None, "pairs": 0, "pieces": None, "init": None, "vocab_size": 9, "dropout": 0.1}
-    args = {"work": tmp_path, "ship": tmp_path, "longer": "longer.toml"} | lists | texts | others
+    args = {"work": tmp_path, "ship": tmp_path, "longer": ["longer.toml"]} | lists | texts | others
     for state in ("running", "finished"):
         for name in ("encoder", "reader") if state == "running" else ("encoder", "reader", "longer"):
             (tmp_path / name).mkdir(exist_ok=True)
@@ -137,7 +141,19 @@ def test_what_may_change_and_when(tmp_path, monkeypatch):
         script.build(Namespace(**args))
     for recipe in ("none", "b/longer.toml"):
         with pytest.raises(UserError, match=r"longer (is there|was made by)"):
-            script.build(Namespace(**args | {"longer": recipe}))
+            script.build(Namespace(**args | {"longer": [recipe]}))
+    more = args | {"longer": ["longer.toml", "again.toml"]}
+    script.build(Namespace(**more))
+    (tmp_path / "longer-2").mkdir()
+    with pytest.raises(UserError, match="longer-2 is there already"):
+        script.build(Namespace(**args))
+    for stage in ("longer-2", "longer"):
+        (tmp_path / stage / "run.json").write_text(json.dumps({"state": "finished"}))
+        script.build(Namespace(**more))
+    (tmp_path / "longer" / "run.json").write_text(json.dumps({"state": "running"}))
+    with pytest.raises(UserError, match="longer-2 has learned on from another reader; remove it"):
+        script.build(Namespace(**more))
+    shutil.rmtree(tmp_path / "longer-2")
     for state in ("finished", "running"):
         (tmp_path / "longer" / "run.json").write_text(json.dumps({"state": state}))
         (tmp_path / "reader" / "run.json").write_text(json.dumps({"state": "running"}))
