@@ -11,12 +11,13 @@ options have made is refused. Ctrl-C, SIGTERM and a closed terminal let the verb
 (``models/*.md``) are copied to the result; those that are there tell of the models that ship now.
 
 With ``--minutes 9`` it stops by itself, with all it has done saved, and says so by exit code 3: for machines that are
-lent for a while. The last minute of them (half of them, if they are fewer than two) is for the verb that runs, to save
-itself. With ``--pieces DIR`` it leaves there, at the end of each sitting and in some seconds more, the newest model in
-bf16 and its curve, as a tar file cut into pieces of at most 16 MiB; more than 64 MiB together are warned of. ``--join
-DIR OUT`` makes a model directory of them again. With both, a sitting also ends where the encoder is finished: the
-pieces of the reader would take the place of its last ones before anybody has them. From weights alone, without the
-state of the optimizer, ``--init OUT`` begins a new run, in another ``--work``.
+lent for a while. A sitting must be longer than ``--dev`` takes to read (five minutes of one core for SQuAD 2.0). Its
+last minute (half of it, if it has fewer than two) is for the verb that runs, to save itself. With ``--pieces DIR`` it
+leaves there, at the end of each sitting and in some seconds more, the newest model in bf16 and its curve, as a tar file
+cut into pieces of at most 16 MiB; more than 64 MiB together are warned of. ``--join DIR OUT`` makes a model directory
+of them again. With both, a sitting also ends where the encoder is finished: the pieces of the reader would take the
+place of its last ones before anybody has them. From weights alone, without the state of the optimizer, ``--init OUT``
+begins a new run, in another ``--work``.
 
 Any recipe of pre-training and of questions will do: on a GPU give a larger one (``--encoder``, ``--reader``), for an
 encoder wider than 384 with a lower rate to go on by (``--set-longer train.learning_rate=...``).
@@ -49,7 +50,7 @@ CHECKSUM = "sha256"
 TARS = "*.tar.[0-9][0-9][0-9]"
 DROPOUTS = ("embedding_dropout", "mlp_dropout", "hidden_dropout_prob")  # ModernBERT's names, and BERT's
 RUNS = ("reader", "paired", "encoder")  # the newest first, but for the longer ones
-LONGER = "longer"  # so a run begins that learns on from the reader
+LONGER = ("longer", *(f"longer-{number}" for number in range(2, 100)))  # those that learn on from it, in turn
 MODELS = ROOT / "models"
 NONE = "none"
 REFUSED, GO_ON = 2, 3  # exit codes: a verb's plain line of what is wrong; the time is over, the work is not
@@ -105,10 +106,10 @@ def build(args: argparse.Namespace) -> None:
     questions = [args.reader, args.train, args.dev, *args.set_reader]
     heed(reader, *questions)
     recipes = [] if args.longer == [NONE] else args.longer
-    longer = [work / (f"{LONGER}-{number}" if number > 1 else LONGER) for number in range(1, len(recipes) + 1)]
+    longer = [work / name for name in LONGER[: len(recipes)]]
+    names = [Path(recipe).name if Path(recipe).resolve().parent == MODELS else recipe for recipe in recipes]
     for number, run in enumerate(longer, 1):
-        names = (Path(recipe).name if Path(recipe).parent == MODELS else recipe for recipe in recipes[:number])
-        heed(run, *names, *args.set_longer, *questions, args.pairs)
+        heed(run, *names[:number], *args.set_longer, *questions, args.pairs)
     for run in learned_on(work):
         if run not in longer:  # its weights would go for the newest
             raise UserError(f"{run} is there already; remove it, or give all recipes of --longer that it was made by")
@@ -148,7 +149,7 @@ def pair(sitting: Sitting, encoder: Path, args: argparse.Namespace) -> Path:
 def read_on(sitting: Sitting, recipe: str, reader: Path, out: Path, args: argparse.Namespace) -> Path:
     """The reader after it has learned on, with windows and "no answer" as it has them."""
     if not is_finished(out):
-        refuse_stale(run for run in learned_on(args.work) if run > out)
+        refuse_stale(run for run in learned_on(args.work) if LONGER.index(run.name) > LONGER.index(out.name))
         task = record_of(reader)["settings"]["task"]
         kept = [f"task.{name}={json.dumps(task[name])}" for name in ("max_length", "stride", "no_answer")]
         files = ["--train", args.train, "--dev", args.dev]
@@ -158,7 +159,7 @@ def read_on(sitting: Sitting, recipe: str, reader: Path, out: Path, args: argpar
 
 def learned_on(work: Path) -> list[Path]:
     """What is there of runs that learned on from the reader, the oldest first."""
-    return sorted(work.glob(f"{LONGER}*"))
+    return [work / name for name in LONGER if (work / name).exists()]
 
 
 def refuse_stale(runs: Iterable[Path]) -> None:
@@ -175,8 +176,7 @@ def heed(made: Path, *options: object) -> None:
     file, asked = made.parent / "options.json", [*map(str, options)]
     noted = read_json(file, "record of options") if file.exists() else {}
     before = noted.get(made.name, asked)
-    is_run = made.name in RUNS or made.name.startswith(LONGER)
-    is_there = is_finished(made) if is_run else made.exists()
+    is_there = is_finished(made) if made.name in (*RUNS, *LONGER) else made.exists()
     if is_there and before != asked:
         raise UserError(f"{made} was made by {before}, not {asked}; give those, another --work, or remove it")
     write_json(file, noted | {made.name: asked})
@@ -221,13 +221,17 @@ def lay(
 
 
 def fit(sitting: Sitting, reader: Path, dev: str) -> None:
-    """Its null threshold, if it may give no answer, and its temperatures; they stay where none is any good."""
-    may_refuse = read_json(reader / "task.json", "task")["task"]["no_answer"]
-    try:
-        sitting.verb("evaluate", reader, dev, "--calibrate", *["--set-threshold"] * may_refuse)
-    except SystemExit as end:
-        if end.code != REFUSED:
-            raise
+    """Its temperatures, and its null threshold if it may give no answer and one is better than to refuse everything."""
+    words = ("evaluate", reader, dev, "--calibrate")
+    if read_json(reader / "task.json", "task")["task"]["no_answer"]:
+        try:
+            sitting.verb(*words, "--set-threshold")
+        except SystemExit as end:
+            if end.code != REFUSED:
+                raise
+        else:
+            return
+    sitting.verb(*words)  # if it was not for the threshold that the other was refused, this is refused too
 
 
 def cut(work: Path, out: Path) -> None:

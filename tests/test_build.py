@@ -154,6 +154,8 @@ def test_what_may_change_and_when(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="longer-2 has learned on from another reader; remove it"):
         script.build(Namespace(**more))
     shutil.rmtree(tmp_path / "longer-2")
+    (tmp_path / "longer-kept-by-me").mkdir()
+    script.build(Namespace(**args | {"longer": ["longer.toml"]}))
     for state in ("finished", "running"):
         (tmp_path / "longer" / "run.json").write_text(json.dumps({"state": state}))
         (tmp_path / "reader" / "run.json").write_text(json.dumps({"state": "running"}))
@@ -164,23 +166,32 @@ def test_what_may_change_and_when(tmp_path, monkeypatch):
 @pytest.mark.parametrize("may_refuse", [True, False])
 def test_the_shipped_reader_is_fitted_again(may_refuse, tmp_path, monkeypatch):
     """Where no threshold is any good the verb says so, and the old ones stay; other ends are ends."""
-    script, words = load_script(), []
+    script = load_script()
     (tmp_path / "task.json").write_text(json.dumps({"task": {"no_answer": may_refuse}}))
-    for code, goes_on in ((None, True), (script.REFUSED, True), (script.GO_ON, False), (1, False)):
+    without = ("evaluate", tmp_path, "dev.json", "--calibrate")
+    first = (*without, "--set-threshold") if may_refuse else without
+    refused = script.REFUSED
+    for codes, expected in (
+        ((None,), [first]),
+        ((refused, None), [first, without] if may_refuse else [first]),
+        ((refused, refused), [first, without] if may_refuse else [first]),  # what is wrong is not the threshold
+        ((script.GO_ON,), [first]),
+        ((1,), [first]),
+    ):
+        words, left = [], list(codes)
 
-        def verb(self, *options, code=code):
+        def verb(self, *options, words=words, left=left):
             words.append(options)
-            if code:
+            if code := left.pop(0):
                 raise SystemExit(code)
 
         monkeypatch.setattr(script.Sitting, "verb", verb)
-        if goes_on:
+        if codes[-1] is None and (may_refuse or len(codes) == 1):
             script.fit(script.Sitting(None), tmp_path, "dev.json")
         else:
             with pytest.raises(SystemExit):
                 script.fit(script.Sitting(None), tmp_path, "dev.json")
-    options = ["evaluate", tmp_path, "dev.json", "--calibrate", *(["--set-threshold"] if may_refuse else [])]
-    assert words == [tuple(options)] * 4
+        assert words == expected
 
 
 @pytest.mark.slow  # it starts seven verbs

@@ -101,14 +101,16 @@ def test_a_question_is_kept_at_once(tmp_path, monkeypatch):
     """Also where a second conversation goes on meanwhile, or the terminal is closed; for the user alone."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     one, two = chat._history(), chat._history()
-    for keep, question in ((one, "Who?"), (two, "Wo ist \u00e4, \udcff?"), (one, " "), (one, "When?")):
+    for keep, question in ((one, "Who?"), (two, "Wo ist \u00e4,\u2028 \udcff?"), (one, " "), (one, "When?")):
         keep(question)
-    assert chat._recall(chat.history_path()) == ["Who?", "Wo ist \u00e4, \udcff?", "When?"]
-    assert chat.history_path().stat().st_mode & 0o777 == 0o600
+    assert chat._recall(chat.history_path()) == ["Who?", "Wo ist \u00e4,\u2028 \udcff?", "When?"]
+    assert chat.history_path().parent.stat().st_mode & 0o777 == 0o700
     chat.history_path().write_text("".join(f"{number}\n" for number in range(1010)))
     chat._history()("last")
     kept = chat.history_path().read_text().splitlines()
     assert (kept[0], kept[-1], len(kept)) == ("10", "last", 1001)
+    chat.history_path().write_bytes(b"Who?\n\0\n")  # as a crashed disk leaves
+    chat._history()("When?")
     chat.history_path().unlink()
     chat.history_path().mkdir()
     one("lost")

@@ -88,7 +88,8 @@ def _history() -> Callable[[str], None]:
     try:
         path = history_path()
         for line in _recall(path):
-            readline.add_history(line)
+            with suppress(ValueError):  # what another locale cannot say, or a crashed disk left
+                readline.add_history(line)
     except UserError as error:
         say(f"the questions are not kept: {error}")
         return _forget
@@ -111,13 +112,13 @@ def _recall(path: Path) -> list[str]:
     except OSError as error:
         say(f"{path}: earlier questions cannot be read ({error.strerror})")
         return []
-    lines = text.splitlines()
+    lines = text.split("\n")[:-1]
     if not path.exists() or len(lines) > _KEPT:
         lines = lines[-_KEPT:]
+        with suppress(OSError):  # where it cannot be made it cannot be written to, and that is said
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # what somebody asks is theirs
         with replacing(path) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="surrogateescape")
-        with suppress(OSError):  # some file systems know no owners
-            path.chmod(0o600)  # what somebody asks is theirs
     return lines
 
 
