@@ -275,6 +275,7 @@ def test_a_sitting_ends_with_the_encoder_so_that_it_can_be_brought_over(tmp_path
         record = {"state": "finished", "sources": {"from": start}, "settings": {"task": TASK}}
         (out / "run.json").write_text(json.dumps(record))
         (out / "config.json").write_text("{}")
+        (out / "task.json").write_text(json.dumps({"task": TASK}))
 
     monkeypatch.setattr(build, "STOPS", ())  # those of this process stay as they are
     monkeypatch.setattr(build.Sitting, "_run", run)
@@ -288,8 +289,10 @@ def test_a_sitting_ends_with_the_encoder_so_that_it_can_be_brought_over(tmp_path
     assert [verb for verb in ran if verb not in ("vocab", "prepare")] == [
         "finetune",
         "finetune",
+        "finetune",
         "convert",
         "convert",
+        "evaluate",
         "cut",
     ]
 
