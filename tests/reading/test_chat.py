@@ -109,8 +109,9 @@ def test_a_question_is_kept_at_once(tmp_path, monkeypatch):
     chat._history()("last")
     kept = chat.history_path().read_text().splitlines()
     assert (kept[0], kept[-1], len(kept)) == ("10", "last", 1001)
-    chat.history_path().write_bytes(b"Who?\n\0\n")  # as a crashed disk leaves
+    chat.history_path().write_bytes(b"Who?\n\0\nWhere")  # as a crashed disk leaves
     chat._history()("When?")
+    assert chat._recall(chat.history_path()) == ["Who?", "\0", "Where", "When?"]
     chat.history_path().unlink()
     chat.history_path().mkdir()
     one("lost")

@@ -91,6 +91,7 @@ def test_no_answer(margin, threshold, answers):
     always = ask(planted, "Who?", [TOWER], n_best=3, always_answer=True)
     assert [item.answer for item in always] == ["Ann", "fell"]
     assert always == others, "as sure of them as before"
+    assert sum(item.confidence for item in (first, *always)) == pytest.approx(1)
     assert ask(planted, "Who?", [TOWER], always_answer=True) == others[:1]
     with pytest.raises(UserError, match="n_best=0: at least one"):
         ask(planted, "Who?", [TOWER], n_best=0)

@@ -106,14 +106,14 @@ def _history() -> Callable[[str], None]:
 
 
 def _recall(path: Path) -> list[str]:
-    """The last questions of the file, which is made or shortened if need be; UserError if it cannot be written."""
+    """The last questions of the file, made, shortened or mended if need be; UserError if it cannot be written."""
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
     except OSError as error:
         say(f"{path}: earlier questions cannot be read ({error.strerror})")
         return []
-    lines = text.split("\n")[:-1]
-    if not path.exists() or len(lines) > _KEPT:
+    lines = text.removesuffix("\n").split("\n") if text else []
+    if not text.endswith("\n") or len(lines) > _KEPT:  # none is there, or its last line was cut off
         lines = lines[-_KEPT:]
         with suppress(OSError):  # where it cannot be made it cannot be written to, and that is said
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # what somebody asks is theirs
