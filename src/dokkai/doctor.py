@@ -29,14 +29,14 @@ class Finding:
 def examine() -> list[Finding]:
     """Look at processor, memory, GPU, compiler and packages."""
     import torch
+    from joblib import cpu_count
 
     from dokkai.model.device import choose_device, choose_precision, has_compiler, has_fast_bf16
 
     cpu, device = torch.device("cpu"), choose_device()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     findings = [
         Finding("system", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"),
-        Finding("cores", f"{cores} ({torch.get_num_threads()} threads used by PyTorch)"),
+        Finding("cores", f"{cpu_count()} ({torch.get_num_threads()} threads used by PyTorch)"),
         Finding("memory", _memory()),
         Finding("vectors", str(torch.backends.cpu.get_cpu_capability())),
         Finding("bf16 on CPU", "fast: it is used" if has_fast_bf16(cpu) else "not faster than fp32: fp32 is used"),

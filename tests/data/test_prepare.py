@@ -100,6 +100,15 @@ def test_the_size_of_blocks_changes_no_byte(tmp_path, text, tokenizer, monkeypat
     assert contents(tmp_path / "out1") == contents(tmp_path / "out3000") == contents(tmp_path / f"out{1 << 20}")
 
 
+def test_a_process_for_each_core_that_may_be_used(tmp_path, text, tokenizer, monkeypatch):
+    asked = []
+    encode = module._encode_blocks
+    monkeypatch.setattr(module, "_encode_blocks", lambda *a: (asked.append(a[-1]), encode(*a[:-1], 1))[1])
+    monkeypatch.setattr("joblib.cpu_count", lambda: 3)
+    prepare([text], tokenizer, tmp_path / "out", shard_tokens=500, heldout_share=0.1)
+    assert asked == [3]
+
+
 @pytest.mark.parametrize("num_processes", [1, 2])
 def test_text_is_not_read_far_ahead(num_processes):
     num_read = 0

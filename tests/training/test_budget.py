@@ -100,6 +100,26 @@ def test_phases_go_by_the_clock(machine, prepared, tmp_path, monkeypatch, worker
     assert 30 <= border <= 33  # asked for a few updates ahead
 
 
+def test_no_more_workers_than_cores(machine, prepared, tmp_path, monkeypatch):
+    """A recipe with workers for a large machine neither slows a small one nor makes PyTorch warn of it."""
+    asked = []
+
+    class Loader:
+        def __init__(self, updates, sampler, num_workers, **settings):
+            asked.append(num_workers)
+            self.updates, self.places = updates, sampler
+
+        def __iter__(self):
+            return (self.updates[place] for place in self.places)
+
+    monkeypatch.setattr(loop, "DataLoader", Loader)
+    for number, cores in enumerate([2, 8]):
+        monkeypatch.setattr("joblib.cpu_count", lambda cores=cores: cores)
+        small = [*SMALL, "train.budget=1s", "train.workers=4"]
+        pretrain("demo-pretrain", prepared, tmp_path / f"run{number}", small, device="cpu")
+    assert asked == [2, 4]
+
+
 def test_a_machine_that_dies_goes_on_from_its_saved_seconds(machine, prepared, tmp_path, capsys):
     command = ["demo-pretrain", prepared, tmp_path / "run", [*SMALL, "train.save_every=5"]]
     machine.dies_at = 23

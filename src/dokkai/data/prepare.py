@@ -85,9 +85,9 @@ def prepare(
 
     Blank lines separate documents. Of the documents, numbered from 0, every round(1 / ``heldout_share``)-th goes into
     the split "heldout", beginning with the first; none if the share is 0 or there is only one document. A shard is
-    closed at the first end of a document at or after ``shard_tokens`` tokens. ``num_processes`` (default: one per core)
-    workers change the speed only; they are spawned, so a script that asks for more than one must guard its main part
-    with ``if __name__ == "__main__"``.
+    closed at the first end of a document at or after ``shard_tokens`` tokens. ``num_processes`` workers (default: one
+    per core that may be used, in a container too) change the speed only; they are spawned, so a script that asks for
+    more than one must guard its main part with ``if __name__ == "__main__"``.
 
     If ``out`` already holds the result of these sources and settings, it is left as it is. If it holds the beginning of
     it, because a preparation from files was killed, was stopped or failed, the work goes on behind the last shard that
@@ -95,7 +95,9 @@ def prepare(
     settings and full disks; if no shard was written down by then, nothing is left in ``out``.
     """
     if num_processes is None:
-        num_processes = os.cpu_count() or 1
+        from joblib import cpu_count  # loaded here: worker processes import this module, and have no use for it
+
+        num_processes = cpu_count()
     _check_settings(num_processes, shard_tokens, heldout_share)
     out = Path(out)
     made_from = {

@@ -71,7 +71,7 @@ class TrainSettings(Section):
     tune_threshold: bool = Field(
         True, description="find task.null_threshold on the dev set at the end, if it has unanswerable questions"
     )
-    workers: int = Field(0, ge=0, description="processes that prepare batches; 0: a thread of this one")
+    workers: int = Field(0, ge=0, description="processes that prepare batches, one per core at most; 0: a thread")
 
     @property
     def highest_rate(self) -> float:

@@ -319,11 +319,13 @@ def _load(
             step += 1
 
     if workers:
+        from joblib import cpu_count  # loaded here: most runs have no use for it
+
         loader = DataLoader(
             _Updates(batches),
             batch_size=None,
             sampler=places(),
-            num_workers=workers,
+            num_workers=min(workers, cpu_count()),
             pin_memory=device.type == "cuda",
             multiprocessing_context="spawn",
             worker_init_fn=_ignore_signals,
