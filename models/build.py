@@ -52,6 +52,7 @@ DROPOUTS = ("embedding_dropout", "mlp_dropout", "hidden_dropout_prob")  # Modern
 RUNS = ("reader", "paired", "encoder")  # the newest first, but for the longer ones
 LONGER = ("longer", *(f"longer-{number}" for number in range(2, 100)))  # those that learn on from it, in turn
 MODELS = ROOT / "models"
+KEPT = ("max_length", "stride", "no_answer", "null_slack")  # of the reader's task, by those that learn on from it
 NONE = "none"
 REFUSED, GO_ON = 2, 3  # exit codes: a verb's plain line of what is wrong; the time is over, the work is not
 GRACE = 60  # seconds of a sitting that a verb gets to save itself
@@ -81,14 +82,16 @@ class Sitting:
         process = subprocess.Popen([sys.executable, *words], start_new_session=True)  # Ctrl-C comes by us, and once
         try:
             code = process.wait(None if self._end is None else self._end - time.monotonic())
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        except (subprocess.TimeoutExpired, KeyboardInterrupt) as end:
             ignore_stops()
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(GRACE)
+                code = process.wait(GRACE)
             except subprocess.TimeoutExpired:
                 process.kill()  # its last checkpoint stays
-            raise SystemExit(GO_ON) from None
+                raise SystemExit(GO_ON) from None
+            if code or isinstance(end, KeyboardInterrupt):  # else it was done before it heard of it
+                raise SystemExit(GO_ON) from None
         if code:
             raise SystemExit(code)
 
@@ -147,11 +150,11 @@ def pair(sitting: Sitting, encoder: Path, args: argparse.Namespace) -> Path:
 
 
 def read_on(sitting: Sitting, recipe: str, reader: Path, out: Path, args: argparse.Namespace) -> Path:
-    """The reader after it has learned on, with windows and "no answer" as it has them."""
+    """The reader after it has learned on, with windows, "no answer" and its slack as it has them."""
     if not is_finished(out):
         refuse_stale(run for run in learned_on(args.work) if LONGER.index(run.name) > LONGER.index(out.name))
         task = record_of(reader)["settings"]["task"]
-        kept = [f"task.{name}={json.dumps(task[name])}" for name in ("max_length", "stride", "no_answer")]
+        kept = [f"task.{name}={json.dumps(task[name])}" for name in KEPT if name in task]  # an older one has no slack
         files = ["--train", args.train, "--dev", args.dev]
         sitting.verb("finetune", recipe, "--from", reader, *files, "--out", out, *kept, *args.set_longer)
     return out

@@ -237,6 +237,22 @@ time.sleep(20)
 """
 
 
+def test_what_is_done_when_the_time_is_over_is_done(monkeypatch):
+    """A verb that hears of nothing, under nohup and `&`, may end while it is waited for; the next is not begun."""
+    build = load_script()
+    monkeypatch.setattr(build, "ignore_stops", lambda: None)
+    sitting = build.Sitting(0.001)  # which is over before any verb is done
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a child begins with it
+    try:
+        sitting._end += 0.5
+        sitting._run(["-c", "import time; time.sleep(1)"])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with pytest.raises(SystemExit) as end:
+        sitting._run(["-c", ""])
+    assert end.value.code == build.GO_ON
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_machine_that_is_taken_back_or_a_closed_terminal(tmp_path, number):
     """The verb, in a session of its own, hears nothing of it: it is told to save itself, and is not left running."""
