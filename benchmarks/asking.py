@@ -84,9 +84,9 @@ def documents_of(file: Path) -> list[tuple[Document, list[str]]]:
 
 def read_all(reader: Any, question: str, groups: Sequence[Sequence[Passage]]) -> list[list[dict[str, Any]]]:
     """What is found in each passage; a text that is in several groups is read once."""
-    texts = list(dict.fromkeys(passage.text for group in groups for passage in group))
+    texts = list(dict.fromkeys(passage.prose for group in groups for passage in group))
     read = dict(zip(texts, reader.read(question, texts), strict=True))
-    return [[read[passage.text] for passage in group] for group in groups]
+    return [[read[passage.prose] for passage in group] for group in groups]
 
 
 def measure(name: str, questions: list, read: list, task: QuestionAnswering, number: int, prior: float) -> dict:

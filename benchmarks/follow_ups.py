@@ -101,7 +101,7 @@ def chooser(reader: Any, passages: Sequence[Passage], question: str) -> Callable
     """Reads, then chooses the answer by a handicap, as ``ask`` does."""
 
     def choose(read_as: str) -> Callable[[float], Found]:
-        found = reader.read(read_as, [passage.text for passage in passages])
+        found = reader.read(read_as, [passage.prose for passage in passages])
         choices = partial(choose_answers, question, passages, found, reader.task.settings)
         return lambda handicap: choices(handicap=handicap)[0]
 
@@ -130,7 +130,7 @@ def main() -> None:
                 passages = collection.best(second.question, earlier=first.question)
                 choose = chooser(reader, passages, second.question)
                 alone, follows = choose(second.question)(0.0), None
-                texts = [passage.text for passage in passages]
+                texts = [passage.prose for passage in passages]
                 if whole := follow_up(reader, second.question, answered, alone, texts):
                     follows = choose(whole)
                 for handicap, answers in given.items():

@@ -13,9 +13,7 @@ from pathlib import Path
 from measuring import versions, write_result
 
 from dokkai.data.text import read_documents
-from dokkai.pipeline import load
-from dokkai.tasks import QuestionAnswering
-from reading import scores
+from reading import reader_of, scores
 
 _STRETCH = 60
 
@@ -32,16 +30,14 @@ def main() -> None:
     parser.add_argument("texts", nargs="+", type=Path)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DOKKAI_DATA", ".")))
     args = parser.parse_args()
-    reader = load(args.model)
-    assert isinstance(reader.task, QuestionAnswering)
-    reader.task = reader.task.with_threshold(math.inf)
-    questions = reader.task.read(args.data / "squad" / "dev-v1.1.json.xz")
+    reader, task = reader_of(parser, args.model)
+    questions = task.read(args.data / "squad" / "dev-v1.1.json.xz")
     passages = list(dict.fromkeys(item.context for item in questions))
     found: set[str] = set()
     for path in args.texts:
         text = "\n".join(line for document in read_documents([path]) for line in document)
         found |= {passage for passage in passages if any(part in text for part in stretches(passage))}
-    predictions = reader.predict(questions)
+    predictions = task.with_threshold(math.inf).decide(reader.predict(questions))
     runs = []
     for name, is_found in (("found in the text", True), ("not found", False)):
         numbers = [i for i, item in enumerate(questions) if (item.context in found) == is_found]

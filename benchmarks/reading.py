@@ -12,7 +12,8 @@ On SQuAD-like dev files (``$DOKKAI_DATA/squad``):
 - of the answers shown on 2.0 with a confidence, how many are right (exact match), by tenths, and the calibration error;
 - twenty answers as they came: questions of 2.0 drawn by a fixed seed;
 - with ``--examples``, of ``examples/dev.json`` and ``examples/train.json`` in their place: the same figures as of 2.0,
-  and the first question about each passage with its answer.
+  and the first question about each passage with its answer; the same if it never refuses, and with threshold and
+  temperatures from the other file; and F1 by a threshold alone from a few passages of it, drawn twenty times.
 
 Kinds of answer go by simple rules, in this order. Of fewer than seven words: ``date`` has a month, a weekday, what
 looks like a year (1000 to 2099), a century, BC or AD. Of fewer than five: ``number`` has a digit or a word for a
@@ -52,6 +53,10 @@ _QUESTION_WORDS = ("who", "when", "where", "why", "how many", "how much", "how",
 _CLAUSE_WORDS = 5
 _LENGTHS = (80, 120, 160, 240)
 _SHOWN = 20
+_FEW_PASSAGES, _DRAWS = (4, 8, 12), 20
+
+Questions = tuple[Sequence[Any], Sequence[dict[str, Any]]]
+"""Questions, and the reader's prediction for each."""
 
 
 def kind_of_answer(question: str, answer: str) -> str:
@@ -159,18 +164,12 @@ def first_of_each(questions: Sequence[Any]) -> list[int]:
     return list({item.context: place for place, item in reversed(list(enumerate(questions)))}.values())[::-1]
 
 
-def may_refuse(
-    reader: Any, task: Any, file: Path, shown: Callable[[Sequence[Any]], list[int]], is_tuned_on: bool = False
-) -> dict[str, Any]:
-    """Questions some of which have no answer; of those that ``shown`` picks, the answers as they came.
-
-    ``is_tuned_on``: the model's threshold and temperatures were found on this file, of SQuAD 2.0.
-    """
-    questions = task.read(file)
-    predictions = reader.predict(questions)
+def may_refuse(task: Any, file: Path, read: Questions, shown: Callable[[Sequence[Any]], list[int]]) -> dict[str, Any]:
+    """Questions some of which have no answer; of those that ``shown`` picks, the answers as they came."""
+    questions, predictions = read
     right = task.is_right(questions, predictions)
-    run = {
-        "file": file.name.split(".json")[0],
+    return {
+        "file": name_of(file),
         "questions": len(questions),
         "scores": task.score(questions, predictions),
         "always none": scores(questions, [item | {"answer": ""} for item in predictions]),
@@ -187,14 +186,83 @@ def may_refuse(
             for i in shown(questions)
         ],
     }
-    if is_tuned_on:
-        run["fitted elsewhere"] = {
+
+
+def tuned_on(reader: Any, task: Any, file: Path) -> dict[str, Any]:
+    """SQuAD 2.0, on which the model's threshold and temperatures were found: as it is, and fitted on half of it."""
+    questions, predictions = read = predicted(reader, task, file)
+    source = sources(file)
+    return may_refuse(task, file, read, drawn) | {
+        "fitted elsewhere": {
             "passages": fitted_elsewhere(task, questions, predictions, lambda item: item.context),
             "articles": fitted_elsewhere(task, questions, predictions, lambda item: item.title),
-        }
-        source = sources(file)
-        run["by"] = {"source of the passage": by(questions, predictions, lambda item: source[item.id])}
-    return run
+        },
+        "by": {"source of the passage": by(questions, predictions, lambda item: source[item.id])},
+    }
+
+
+def of_examples(reader: Any, task: Any, files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Two files of another kind of text: with the model's own threshold, without, and with one from the other file."""
+    found = [predicted(reader, task, file) for file in files]
+    runs = []
+    for file, read, other, known in zip(files, found, files[::-1], found[::-1], strict=True):
+        answering, tuned = task.with_threshold(math.inf), fitted(task, known)
+        run = may_refuse(task, file, read, first_of_each)
+        run["never refusing"] = decided_by(answering, read)
+        run["fitted on the other"] = {"file": name_of(other), **settings_of(tuned), **decided_by(tuned, read)}
+        run["threshold from few"] = [
+            {"passages": number, "f1": from_few(task, known, number, read)} for number in _FEW_PASSAGES
+        ]
+        runs.append(run)
+    return runs
+
+
+def predicted(reader: Any, task: Any, file: Path) -> Questions:
+    """The questions of a file, and what the reader says of them."""
+    questions = task.read(file)
+    return questions, reader.predict(questions)
+
+
+def name_of(file: Path) -> str:
+    """Without its ending."""
+    return file.name.split(".json")[0]
+
+
+def fitted(task: Any, read: Questions) -> Any:
+    """The task with the threshold and the temperatures that fit these best."""
+    from dokkai.tasks.calibrating import calibrate
+
+    tuned, _, _ = calibrate(task.with_threshold(task.best_threshold(*read)), *read)
+    return tuned
+
+
+def settings_of(task: Any) -> dict[str, float | None]:
+    """Its threshold and temperatures."""
+    s = task.settings
+    return {"threshold": s.null_threshold, "temperature": s.temperature, "null temperature": s.null_temperature}
+
+
+def decided_by(task: Any, read: Questions) -> dict[str, Any]:
+    """The figures with the threshold and the temperatures of this task."""
+    questions, predictions = read[0], task.decide(read[1])
+    return {
+        "scores": task.score(questions, predictions),
+        "refused": refused(questions, predictions),
+        "confidence": believed(predictions, task.is_right(questions, predictions)),
+    }
+
+
+def from_few(task: Any, known: Questions, number: int, read: Questions) -> list[float]:
+    """F1 of ``read`` by thresholds from the questions about ``number`` passages of ``known``, drawn twenty times."""
+    passages = list(dict.fromkeys(item.context for item in known[0]))
+    found = []
+    for seed in range(_DRAWS):
+        places = np.random.default_rng(seed).permutation(len(passages))[:number]
+        chosen = {passages[place] for place in places}
+        few = [pair for pair in zip(*known, strict=True) if pair[0].context in chosen]
+        threshold = task.best_threshold([item for item, _ in few], [item for _, item in few])
+        found.append(scores(read[0], task.with_threshold(threshold).decide(read[1]))["f1"])
+    return found
 
 
 def fitted_elsewhere(
@@ -204,8 +272,6 @@ def fitted_elsewhere(
 
     ``unit`` says what goes into one half as a whole: every second one, by name.
     """
-    from dokkai.tasks.calibrating import calibrate
-
     units = sorted({unit(item) for item in questions})
     second = set(units[1::2])
     halves = [[i for i, item in enumerate(questions) if (unit(item) in second) is side] for side in (False, True)]
@@ -213,11 +279,9 @@ def fitted_elsewhere(
     found = []
     for fit, use in (halves, halves[::-1]):
         known = [questions[i] for i in fit], [predictions[i] for i in fit]
-        tuned, _, _ = calibrate(task.with_threshold(task.best_threshold(*known)), *known)
+        tuned = fitted(task, known)
         share = float(np.mean([item.is_impossible for item in known[0]]))
-        fit_to = {"threshold": tuned.settings.null_threshold, "temperature": tuned.settings.temperature}
-        fit_to["null temperature"] = tuned.settings.null_temperature
-        found.append({"questions": len(fit), "without an answer": share} | fit_to)
+        found.append({"questions": len(fit), "without an answer": share} | settings_of(tuned))
         for i, item in zip(use, tuned.decide([predictions[i] for i in use]), strict=True):
             decided[i] = item
     return {
@@ -240,16 +304,14 @@ def sources(file: Path) -> dict[str, str]:
 
 def must_answer(reader: Any, task: Any, file: Path) -> dict[str, Any]:
     """Questions that all have an answer, with "no answer" switched off."""
-    reader.task = task.with_threshold(math.inf)
-    questions = reader.task.read(file)
-    predictions = reader.predict(questions)
-    reader.task = task
+    questions, predictions = predicted(reader, task, file)
+    predictions = task.with_threshold(math.inf).decide(predictions)
     groups = {
         "kind": lambda q: kind_of_answer(q.question, q.answers[0].text),
         "question word": lambda q: question_word(q.question),
         "words of the passage": lambda q: length_of_passage(q.context),
     }
-    run = {"file": file.name.split(".json")[0], "scores": scores(questions, predictions), "questions": len(questions)}
+    run = {"file": name_of(file), "scores": scores(questions, predictions), "questions": len(questions)}
     return run | {"by": {name: by(questions, predictions, group) for name, group in groups.items()}}
 
 
@@ -263,11 +325,11 @@ def main() -> None:
     reader, task = reader_of(parser, args.model)
     if args.examples:
         files = [ROOT / "examples" / name for name in ("dev.json", "train.json")]
-        runs = [may_refuse(reader, task, file, first_of_each) for file in files]
+        runs = of_examples(reader, task, files)
     else:
         runs = [must_answer(reader, task, args.data / "squad" / "dev-v1.1.json.xz")]
         if task.settings.no_answer:
-            runs.append(may_refuse(reader, task, args.data / "squad" / "dev-v2.0.json.xz", drawn, is_tuned_on=True))
+            runs.append(tuned_on(reader, task, args.data / "squad" / "dev-v2.0.json.xz"))
     write_result(
         f"reading-{args.name}",
         f"python benchmarks/reading.py {args.model} --name {args.name}" + " --examples" * args.examples,

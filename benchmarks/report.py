@@ -380,7 +380,11 @@ def asking(result: dict) -> str:
 
 def asking_confidence(result: dict) -> str:
     """Of the answers that ``ask`` shows, how many are right, by the text that they come from."""
-    found = {run["collection"]: run["confidence"] for run in result["runs"] if "confidence" in run}
+    return tenths({run["collection"]: run["confidence"] for run in result["runs"] if "confidence" in run})
+
+
+def tenths(found: dict[str, dict]) -> str:
+    """Answers and how many of them are right, by tenths of confidence, in a column for each of these."""
     starts = sorted({row["from"] for one in found.values() for row in one["tenths"]})
     rows = []
     for start in starts:
@@ -410,6 +414,23 @@ def follow_ups(result: dict) -> str:
         cells = [f"{run[name]:.1f}" if name in run else "" for name in ("f1", "HasAns_f1", "NoAns_f1")]
         rows.append([run["follows"], str(run["pairs"]), str(run["handicap"]), *cells])
     return table(["from the one before", "pairs", "handicap", "F1", "with an answer", "without one"], rows)
+
+
+def everyday(result: dict) -> str:
+    """Ordinary questions, by the threshold for "no answer"."""
+    rows = []
+    for run in result["runs"]:
+        name = (
+            "never refusing"
+            if run["threshold"] is None
+            else f"{run['threshold']:.2f}" + " (as it ships)" * run["is_own"]
+        )
+        cells = [
+            str(run[key]) for key in ("right", "wrong", "refused", "right below it", "refused rightly", "answered")
+        ]
+        rows.append([name, *cells])
+    head = ["threshold", "answered rightly", "wrongly", "refused", "of these right below it"]
+    return table([*head, "without an answer: refused", "answered"], rows)
 
 
 def overlap(result: dict) -> str:
@@ -518,6 +539,36 @@ def reading_examples(result: dict) -> str:
     return table(["file", "", "questions", "EM", "F1", "refused"], rows)
 
 
+def reading_thresholds(result: dict) -> str:
+    """The passages of the examples, by the threshold for "no answer": the one that ships, none, and another's."""
+    rows = []
+    for run in result["runs"]:
+        other = run["fitted on the other"]
+        name = f"from the questions of {other['file']}, {other['threshold']:.2f}"
+        for label, found in {"as it ships": run, "never refusing": run["never refusing"], name: other}.items():
+            cells = [f"{found['scores'][key]:.1f}" for key in ("exact", "f1", "HasAns_f1")]
+            cells += [f"{found['refused'][key]:.1f} %" for key in ("falsely_refused", "caught")]
+            rows.append([run["file"], label, *cells, f"{100 * found['confidence']['calibration_error']:.1f} %"])
+    head = ["file", "threshold", "EM", "F1", "F1, with an answer", "with one, refused"]
+    return table([*head, "without one, refused", "calibration error"], rows)
+
+
+def reading_few(result: dict) -> str:
+    """F1 by a threshold from the questions about a few passages of the other file."""
+    rows = []
+    for run in result["runs"]:
+        for few in run["threshold from few"]:
+            values = few["f1"]
+            cells = [statistics.mean(values), min(values), max(values)]
+            rows.append([run["file"], str(few["passages"]), *(f"{value:.1f}" for value in cells)])
+    return table(["file", "passages", "F1, mean of twenty draws", "lowest", "highest"], rows)
+
+
+def reading_tenths(result: dict) -> str:
+    """Of the answers shown of each file of the examples, how many are right."""
+    return tenths({run["file"]: run["confidence"] for run in result["runs"]})
+
+
 def reading_answers(result: dict) -> str:
     """Answers as they came, of the first file that has them."""
     found = next(run["as they came"] for run in result["runs"] if "as they came" in run)
@@ -578,6 +629,10 @@ def render(name: str) -> str:
         "confidence": reading_confidence,
         "answers": reading_answers,
         "examples": reading_examples,
+        "everyday": everyday,
+        "thresholds": reading_thresholds,
+        "few": reading_few,
+        "tenths": reading_tenths,
         "asking": asking,
         "asking_confidence": asking_confidence,
         "asking_prior": prior_of_reader,

@@ -1,4 +1,4 @@
-"""Every table of docs/experiments.md and docs/guide/reader.md comes from a result file."""
+"""Every table of the pages that ``benchmarks/report.py`` fills comes from a result file."""
 
 import importlib.util
 from pathlib import Path

@@ -66,7 +66,8 @@ class Answer:
     """An answer and where it stands: ``text[start:end] == answer`` in code points; ``answer`` is "" if there is none.
 
     ``sentence`` is ``[start, end)`` of the sentence round it. ``confidence`` is its probability beside that of other
-    answers and of none. ``score`` compares answers of one question: how much better each is than none.
+    answers and of none. ``score`` compares answers of one question: how much better each is than none, before any
+    threshold; 0 of none.
     """
 
     answer: str
@@ -131,7 +132,8 @@ class Pipeline:
         (found,) = self.read(question, [text])
         span = (int(found["start"]), int(found["end"]))
         place = sentence_around(text, span) if found["answer"] else (0, 0)
-        return Answer(found["answer"], *span, place, float(found["probability"]), float(-found["null_odds"]))
+        score = float(-found["null_odds"]) if found["answer"] else 0.0
+        return Answer(found["answer"], *span, place, float(found["probability"]), score)
 
     def read(self, question: str, texts: Sequence[str]) -> list[dict[str, Any]]:
         """The prediction for each text, all read together; UserError if the model was not fine-tuned for questions.

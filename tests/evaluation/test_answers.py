@@ -99,6 +99,20 @@ def test_best_threshold_by_hand():
         assert reached == pytest.approx(best[f"best_{name}"])
 
 
+def test_a_threshold_that_refuses_less_for_little():
+    """Right answers so far: 1; a 2; b 3; c (wrong) 3; d (should be refused) 2; e 3, once more."""
+    answers = {"a": ["x"], "b": ["x"], "c": ["x"], "d": [], "e": ["x"]}
+    predictions = {"a": "x", "b": "x", "c": "y", "d": "z", "e": "x"}
+    odds = {"a": -2.0, "b": -1.0, "c": 0.0, "d": 1.0, "e": 2.0}
+    expected = {0: -1.0, 0.1: 2.0, 20: 2.0}
+    for slack, threshold in expected.items():
+        best = best_null_threshold(answers, predictions, odds, slack=slack)
+        assert (best["best_f1"], best["best_f1_thresh"]) == (60, threshold)
+    predictions["e"] = "y"
+    for slack, threshold in {0: -1.0, 0.1: 0.0, 19.9: 0.0, 20: 2.0}.items():
+        assert best_null_threshold(answers, predictions, odds, slack=slack)["best_f1_thresh"] == threshold
+
+
 def test_best_threshold_may_be_to_answer_nothing():
     best = best_null_threshold({"a": [], "b": ["x"]}, {"a": "y", "b": "y"}, {"a": 0.1, "b": 0.2, "other file": 0.0})
     assert best == {"best_exact": 50, "best_exact_thresh": 0.0, "best_f1": 50, "best_f1_thresh": 0.0}

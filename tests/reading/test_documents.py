@@ -55,6 +55,26 @@ def test_places(folder):
     assert [last.page(last.text.index(word)) for word in ("five", "six")] == [1, 2]
 
 
+@pytest.mark.parametrize("make", [lambda: b" \n<!DOCTYPE html><html><p>six</html>", lambda: pdf(["six"])])
+def test_a_slow_pipe_is_read_as_a_quick_one(monkeypatch, make):
+    """What it holds is not judged by the few bytes that came first."""
+
+    class Slow(io.RawIOBase):
+        parts = io.BytesIO(make())
+
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            part = self.parts.read(3)
+            buffer[: len(part)] = part
+            return len(part)
+
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BufferedReader(Slow())))
+    (found,) = read_documents(["-"])
+    assert found.text.strip() == "six"
+
+
 def test_standard_input(monkeypatch):
     for content, expected in ((b"\xef\xbb\xbfone\r\ntwo\r\n", "one\ntwo"), (pdf(["six"]), "six")):
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))

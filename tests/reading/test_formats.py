@@ -73,6 +73,20 @@ def test_what_a_browser_does_not_show():
     assert text_of_html(page.encode())[0] == "shown\n\ntoo"
 
 
+def test_what_stands_side_by_side_is_not_joined():
+    page = """<a href=x>Home</a><a href=y>Products</a><button>Yes</button><button>No</button><label>Email<input></label
+    ><label>Phone</label><fieldset><legend>Pay</legend>by card</fieldset>H<sub>2</sub>O the 19<sup>th</sup>
+    <a>A</a>b<a>c</a>"""
+    assert text_of_html(page.encode())[0] == "Home Products Yes No Email Phone\n\nPay\n\nby card\n\nH2O the 19th Abc"
+
+
+def test_raised_numbers_make_no_other_numbers():
+    """A power is said as one; a footnote that leads somewhere is left out."""
+    page = """10<sup>30</sup> kg, 5 m<sup>−1</sup>, 14,000<sup><a href=#1>2</a></sup> people<sup><a>[3]</a></sup>.
+    <p style="visibility: hidden">not seen</p>"""
+    assert text_of_html(page.encode())[0] == "10^30 kg, 5 m^−1, 14,000 people."
+
+
 @pytest.mark.parametrize("head", ["", '<meta charset="ISO-8859-1">', "<meta charset=windows-1252>"])
 def test_quotes_of_windows(head):
     """As browsers do, who take Latin-1 for Windows-1252."""
@@ -217,6 +231,16 @@ def test_pdf():
         "talents, in the year 1698.",
     ]
     assert "it stood for nearly fifty years." in text
+    names = [
+        "The pump was sold to Maria Fernanda Velasquez-",
+        "Ortega of Rotterdam and it is a large GX-",
+        "440 of steel.",
+    ]
+    assert (
+        text_of_pdf(pdf(names), "a.pdf")[0]
+        .strip()
+        .endswith("Velasquez-Ortega of Rotterdam and it is a large GX-440 of steel.")
+    )
     assert list(pages) == [(0, 1), (text.index("fifty"), 2)]
 
 

@@ -8,6 +8,7 @@ LEANING = ["and when?", "Since when?", "Why?", "How old was she?", "Where did sh
 ALONE = [
     *["When did Parícutin rise?", "Who wrote Emma?", "In which language?", "Wann?", "いつ?"],
     "What was the name of his ship?",  # long enough to have an answer of its own
+    *["?", "..."],
 ]
 
 
@@ -26,6 +27,7 @@ NAMING = [
     "When did Krakatoa erupt?",
     "How high is the Eiffel Tower's top in Paris?",
     "and where is Krakatoa?",
+    "and Krakatoa?",
     "Is it in the U.S.?",
     "Thanks. When did Krakatoa erupt?",
 ]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dokkai.reading.ranking import Ranking, share_without_spaces, terms
+from dokkai.reading.ranking import Ranking, query_terms, share_without_spaces, terms
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,21 @@ def test_rare_words_count():
     assert ranking.scores(terms("sun")).tolist()[1:] == [0, 0, 0, 0]
     twice = ranking.scores(terms("sun sun"))
     np.testing.assert_allclose(twice, 2 * ranking.scores(terms("sun")))
+
+
+def test_words_that_ask_find_no_text_that_asks():
+    assert query_terms("How long does the cake keep?") == ["long", "cake", "keep"]
+    assert query_terms("Who are The Who?") == ["who", "are", "the", "who"], "where there are no others"
+    assert query_terms("首都はどこ") == terms("首都はどこ")
+    texts = ["How long does delivery take, and how does it come?", "The cake keeps for four days, if it is kept long."]
+    assert Ranking(texts).scores(query_terms("How long does the cake keep?")).argmax() == 1
+
+
+def test_words_are_found_by_their_stems():
+    ranking = Ranking(["Bob picks it up.", "the pumps", "das Haus"])
+    for question, place in (("Who picked it up?", 0), ("Which pump?", 1), ("Haus", 2)):
+        assert ranking.scores(query_terms(question)).argmax() == place
+    assert not ranking.scores(["bridge"]).any()
 
 
 def test_bm25_by_hand():

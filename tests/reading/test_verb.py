@@ -101,6 +101,7 @@ def test_mistakes(home, folder, tmp_path):
     assert "no file in this folder can be read" in fails("ask", "Who?", tmp_path / "empty", *model)
     line = "the question comes first, then the files"
     assert fails("ask", folder / "a.txt", "Who?", *model) == f"'{folder / 'a.txt'}' is a file, not a question; {line}"
+    assert fails("ask", "-", folder, *model) == f"'-' is no question; {line}"
     assert "x: no such file" in fails("ask", "Who?" * 100, tmp_path / "x", *model)
     assert fails("ask", " ", "-", *model) == fails("ask", "", tmp_path / "x", *model) == "the question is empty"
     assert "Invalid value for '--n-best'" in fails("ask", "Who?", folder, *model, "--n-best", 0)

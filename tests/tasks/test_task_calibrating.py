@@ -227,6 +227,7 @@ def test_a_temperature_that_nothing_says_anything_of_stays(tokenizer, no_answer)
     warm, _, found = calibrate(task, examples, task.decide(one))
     assert warm.settings.temperature == found.temperature == 3.0
     assert found.is_fitted is no_answer and (warm.settings.null_temperature is None) is not no_answer
+    assert no_answer or str(found) == "temperature 3: nothing to fit, no answer has a rival"
 
 
 @pytest.mark.parametrize("null_temperature", [None, 0.5, 4.0])

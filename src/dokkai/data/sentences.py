@@ -76,19 +76,20 @@ def _line_around(text: str, span: tuple[int, int]) -> tuple[int, int]:
     end = end if end >= 0 else len(text)
     for _ in range(_MOST_WRAPPED):
         above = text.rfind("\n", 0, max(begin - 1, 0)) + 1
-        if begin == 0 or not _is_wrapped(text[above : begin - 1], text[begin:end]):
+        if begin == 0 or not is_wrapped(text[above : begin - 1], text[begin:end]):
             break
         begin = above
     for _ in range(_MOST_WRAPPED):
         below = text.find("\n", end + 1)
         below = below if below >= 0 else len(text)
-        if end >= len(text) or not _is_wrapped(text[text.rfind("\n", 0, end) + 1 : end], text[end + 1 : below]):
+        if end >= len(text) or not is_wrapped(text[text.rfind("\n", 0, end) + 1 : end], text[end + 1 : below]):
             break
         end = below
     return begin, end
 
 
-def _is_wrapped(line: str, following: str) -> bool:
+def is_wrapped(line: str, following: str) -> bool:
+    """Whether a line was broken off because it was full, and goes on below."""
     is_whole = _WHOLE.search(line) is not None or _num_columns(line) < _WRAPPED
     return not is_whole and following.strip() != "" and _ITEM.match(following) is None
 

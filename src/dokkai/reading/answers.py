@@ -11,7 +11,8 @@ from dokkai.progress import Progress, say
 from dokkai.reading.documents import Document
 from dokkai.reading.leaning import has_unknown_name, leans
 from dokkai.reading.passages import Span, cut_into_passages
-from dokkai.reading.ranking import Ranking, terms
+from dokkai.reading.prose import as_prose, may_answer, stripped
+from dokkai.reading.ranking import Ranking, query_terms
 from dokkai.settings import QuestionAnsweringSettings
 from dokkai.tasks.spans import margins, weigh
 
@@ -69,6 +70,11 @@ class Passage:
         """Its text."""
         return self.document.text[self.start : self.end]
 
+    @property
+    def prose(self) -> str:
+        """Its text as the reader is shown it, one character for one."""
+        return as_prose(self.text, self.document.is_markdown)
+
 
 class Collection:
     """Documents cut into passages, which can be ranked; made once for any number of questions."""
@@ -90,7 +96,7 @@ class Collection:
 
         The words of ``earlier``, the question before, count half as much as those of the question.
         """
-        scores = self._ranking.scores(terms(question)) + _EARLIER * self._ranking.scores(terms(earlier))
+        scores = self._ranking.scores(query_terms(question)) + _EARLIER * self._ranking.scores(query_terms(earlier))
         order = (-scores).argsort(kind="stable")[:num_passages]
         found = [(*self._passages[i], float(scores[i])) for i in order.tolist()]
         return [Passage(document, start, end, score) for document, (start, end), score in found]
@@ -122,7 +128,7 @@ def ask(
         raise UserError(f"n_best={n_best}: at least one answer is shown; give 1 or more")
     collection = documents if isinstance(documents, Collection) else Collection(documents)
     passages = collection.best(question, num_passages, earlier)
-    texts = [passage.text for passage in passages]
+    texts = [passage.prose for passage in passages]
     predictions = reader.read(question, texts)
     assert reader.task is not None
     settings: QuestionAnsweringSettings = reader.task.settings
@@ -215,16 +221,19 @@ def _candidates(
 ) -> list[_Candidate]:
     """Those of all passages, the best first; a text that occurs twice counts once."""
     found: list[_Candidate] = []
+    unsound: list[_Candidate] = []  # taken if there are no others
     apart = settings.null_temperature if settings.no_answer else None
     across = apart or settings.temperature  # a point of BM25 is worth as much as log-odds that there is an answer
     for passage, prediction in zip(passages, predictions, strict=True):
-        behind = across * prior * (passages[0].rank_score - passage.rank_score) + handicap
+        lag = across * prior * (passages[0].rank_score - passage.rank_score) + handicap
         entries = [entry for entry in prediction["nbest"] if entry["answer"]]
         for entry, margin in zip(entries, margins(prediction["nbest"], settings), strict=True):
-            start, end = passage.start + entry["start"], passage.start + entry["end"]
-            found.append(_Candidate(passage, start, end, margin - behind))
+            text = passage.document.text
+            start, end = stripped(text, passage.start + entry["start"], passage.start + entry["end"])
+            item = _Candidate(passage, start, end, margin - lag)
+            (found if may_answer(text, start, end) else unsound).append(item)
     unlike: dict[str, _Candidate] = {}
-    for item in sorted(found, key=lambda item: -item.score):
+    for item in sorted(found or unsound, key=lambda item: -item.score):
         unlike.setdefault(item.passage.document.text[item.start : item.end].casefold(), item)
     return list(unlike.values())
 

@@ -1,6 +1,7 @@
 """Files and folders to documents: a text, and where in the file each part of it stands."""
 
 import codecs
+import io
 import os
 import re
 from bisect import bisect_right
@@ -14,9 +15,11 @@ from dokkai.errors import UserError
 from dokkai.progress import Progress, say
 from dokkai.reading.formats import Marks, text_of_html, text_of_pdf, text_of_word
 
-KINDS = (".txt", ".md", ".html", ".htm", ".pdf", ".docx")
+_FORMATS = (".html", ".htm", ".pdf", ".docx")
+KINDS = (".txt", ".md", *_FORMATS)
 """File name endings that are read in a folder; one of ``COMPRESSED`` may follow them."""
 
+_HIDDEN = (".", "~$")  # beginnings of names; the second is of what Word keeps of an open file
 _HEAD = 8192  # bytes by which a file is judged: text has no zero byte
 _PDF = b"%PDF-"
 _HTML = re.compile(  # behind a mark of UTF-8, comments and what XML begins with
@@ -37,6 +40,11 @@ class Document:
     text: str
     lines: Marks | None = None
     pages: Marks | None = None
+
+    @property
+    def is_markdown(self) -> bool:
+        """By the name."""
+        return _kind(self.name) == ".md"
 
     def line(self, offset: int) -> int:
         """The line of the file, from 1."""
@@ -65,7 +73,8 @@ def read_documents(paths: Sequence[str | Path]) -> list[Document]:
             for file in _files_in(Path(path), others) if is_folder else [path]:
                 key = str(file) if str(file) == "-" else os.path.realpath(file)
                 try:
-                    documents.setdefault(key, _read(file)) if key not in documents else None
+                    if key not in documents:
+                        documents[key] = _read(file)
                     num_read += 1
                 except UserError as error:
                     if not is_folder:
@@ -102,7 +111,7 @@ def _files_in(folder: Path, others: Counter[str]) -> list[Path]:
             if path.is_symlink():
                 say(f"left out: {path}: a link to a folder; name it, to read it too")  # it may lead in a circle
         for name in sorted(names):
-            if name.startswith("."):
+            if name.startswith(_HIDDEN):
                 continue
             path = Path(place) / name
             if path.exists() and not path.is_file():
@@ -136,20 +145,23 @@ def _read(path: str | Path) -> Document:
     """One file. UserError if it cannot be read, or holds no text."""
     name = name_of(path)
     with open_text(path) as stream:
-        head = stream.peek(_HEAD)[:_HEAD]
-        match _kind_of(str(path), head):
-            case ".pdf":
-                document = Document(name, *text_of_pdf(stream.read(), name))
-            case ".docx":
-                document = Document(name, text_of_word(stream.read(), name))
-            case ".html" | ".htm":
-                document = Document(name, *text_of_html(stream.read()))
-            case _:
-                if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                    raise UserError(f"{name}: text in UTF-16; convert it to UTF-8")
-                if b"\0" in head:
-                    raise UserError(f"{name}: a binary file, not text; what can be read is text, {_listed(KINDS[2:])}")
-                document = Document(name, "\n".join(decode_lines(stream, name)))
+        head = stream.read(_HEAD)  # not `peek`, which has no more than what a slow pipe has brought by now
+        kind = _kind_of(str(path), head)
+        if kind not in _FORMATS:
+            if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise UserError(f"{name}: text in UTF-16; convert it to UTF-8")
+            if b"\0" in head:
+                raise UserError(f"{name}: a binary file, not text; what can be read is text, {_listed(_FORMATS)}")
+        content = head + stream.read()
+    match kind:
+        case ".pdf":
+            document = Document(name, *text_of_pdf(content, name))
+        case ".docx":
+            document = Document(name, text_of_word(content, name))
+        case ".html" | ".htm":
+            document = Document(name, *text_of_html(content))
+        case _:
+            document = Document(name, "\n".join(decode_lines(io.BytesIO(content), name)))
     if not document.text.strip():
         raise UserError(f"{name}: there is no text in it")
     return document

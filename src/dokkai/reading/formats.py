@@ -15,15 +15,17 @@ Marks = Sequence[tuple[int, int]]
 
 _PARAGRAPHS = frozenset(
     """address article aside blockquote body caption center details dialog div dl fieldset figcaption figure footer form
-    h1 h2 h3 h4 h5 h6 header hr main nav ol p pre section summary table title ul""".split()  # noqa: SIM905
+    h1 h2 h3 h4 h5 h6 header hr legend main menu nav ol p pre search section summary table title ul""".split()  # noqa: SIM905
 )
 _LINES = frozenset(["br", "dd", "dt", "li", "option", "tr"])
-_CELLS = frozenset(["td", "th"])
+_CELLS = frozenset(["button", "input", "label", "select", "td", "textarea", "th"])  # what stands side by side
 _UNSEEN = frozenset(  # or of no use in a sentence: rt and rp say above a word how it sounds
     """audio canvas datalist iframe math noscript object rp rt script style svg template video""".split()  # noqa: SIM905
 )
-_HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
+_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _CHARSET = re.compile(rb"<meta\b[^>]*\bcharset\s*=\s*[\"']?\s*([\w-]+)", re.IGNORECASE)
+_NUMBER = re.compile(r"[+\-−–]?\d+")
+_NOTE = re.compile(r"\[?(\d+|[a-z*†‡])\]?")
 _LATIN = "cp1252"
 _WIDER = {  # what browsers read in the place of what a page says: it holds all of that, and what people write besides
     "ascii": _LATIN,
@@ -56,7 +58,9 @@ def text_of_html(data: bytes) -> tuple[str, Marks]:
     num_pre = num_unseen = 0
     for event, element in etree.iterwalk(root, events=("start", "end", "comment", "pi")):
         tag = element.tag
-        strength = 2 if tag in _LINES else 3 if tag in _PARAGRAPHS else 1 if tag in _CELLS else 0
+        strength = (
+            2 if tag in _LINES else 3 if tag in _PARAGRAPHS else 1 if tag in _CELLS or _is_next_link(element) else 0
+        )
         flow.part(strength)
         if event != "end":
             flow.line = max(flow.line, element.sourceline or 0)  # where its tag ends; of a comment, where that ends
@@ -67,6 +71,8 @@ def text_of_html(data: bytes) -> tuple[str, Marks]:
             num_pre -= tag == "pre"
             num_unseen -= _is_unseen(element)
         raw = (element.text if event == "start" else element.tail) or ""
+        if event == "start" and tag == "sup" and _NUMBER.fullmatch("".join(element.itertext())):
+            raw = f"^{raw}"  # 10 to the power of 30 is not 1030
         if num_unseen:
             flow.pass_by(raw)
         else:
@@ -95,10 +101,23 @@ def _is_unseen(element: Any) -> bool:
     """Whether neither it nor what is in it belongs to the text."""
     return (
         element.tag in _UNSEEN
+        or _is_footnote(element)
         or (element.tag == "dialog" and "open" not in element.attrib)
         or "hidden" in element.attrib
         or _HIDDEN.search(element.get("style", "")) is not None
     )
+
+
+def _is_footnote(element: Any) -> bool:
+    """Whether it is a raised number that leads elsewhere, [1]: a sentence is read without."""
+    has_link = element.tag == "sup" and element.find(".//a") is not None
+    return has_link and _NOTE.fullmatch("".join(element.itertext()).strip()) is not None
+
+
+def _is_next_link(element: Any) -> bool:
+    """Whether it is a link right behind another, as menus have them."""
+    before = element.getprevious() if element.tag == "a" else None
+    return before is not None and before.tag == "a" and not before.tail
 
 
 class _Flow:
@@ -258,6 +277,8 @@ def _unwrap(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
         following = lines[number + 1] if number + 1 < len(lines) else ""
         if re.search(r"\w-$", line) and following[:1].islower():
             yield line, "-"
+        elif re.search(r"\w-$", line) and following[:1].isalnum():  # of a name, Velasquez-Ortega, or GX-440
+            yield line, ""
         elif not following and number + 1 < len(lines):
             yield line, "\n\n"
         elif (len(line) < 0.85 * width and line.endswith(_ENDS)) or len(line) < 0.6 * width:

@@ -24,7 +24,7 @@ _ASKING = set(
 def leans(question: str) -> bool:
     """Whether a question of few words points at something, or holds nothing but words that ask and join."""
     words = set(terms(question))
-    return len(question.split()) <= _FEW and (not words.isdisjoint(_POINTING) or words <= _ASKING)
+    return bool(words) and len(question.split()) <= _FEW and (not words.isdisjoint(_POINTING) or words <= _ASKING)
 
 
 def has_unknown_name(question: str, texts: Iterable[str]) -> bool:
@@ -32,8 +32,9 @@ def has_unknown_name(question: str, texts: Iterable[str]) -> bool:
 
     Where every word has a capital, none is a name.
     """
-    inner = _WORD.findall(_SENTENCE_START.sub(" ", unicodedata.normalize("NFKC", question)))
+    plain = unicodedata.normalize("NFKC", question)
+    inner = _WORD.findall(_SENTENCE_START.sub(" ", plain))
     names = {term for word in inner if word[0].isupper() and word != "I" for term in terms(word)[:1]}
-    if not names or not any(word[0].islower() for word in inner):
+    if not names or not any(word[0].islower() for word in _WORD.findall(plain)):
         return False
     return not names <= {term for text in texts for term in terms(text)}

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-_DENSE = (  # scripts that put no spaces between words, and Korean, which joins particles to them
+DENSE = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao; Burmese; Khmer
     "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana, Chinese characters
     "\uac00-\ud7af\U00020000-\U000323af"  # Hangul; rarer characters
 )
-_TERM = re.compile(rf"(?P<dense>[{_DENSE}]+)|(?:(?![{_DENSE}])[^\W_])+")
+"""Scripts that put no spaces between words, and Korean, which joins particles to them: ranges of a character class."""
+
+_TERM = re.compile(rf"(?P<dense>[{DENSE}]+)|(?:(?![{DENSE}])[^\W_])+")
 _ACCENT = re.compile("[\u0300-\u036f]")
 _NEEDLESS = ("jax.lax", "numba", "scipy.sparse", "tqdm.auto")
 
@@ -34,6 +36,17 @@ def terms(text: str) -> list[str]:
     return found
 
 
+def query_terms(question: str) -> list[str]:
+    """What texts are looked for by: the terms of a question without English words such as "how" and "does".
+
+    Few texts but those that ask questions have them, so they would count as rare. All, if there are no others.
+    """
+    with _without(_NEEDLESS):
+        from bm25s.stopwords import STOPWORDS_EN_PLUS
+    found = terms(question)
+    return [term for term in found if term not in STOPWORDS_EN_PLUS] or found
+
+
 def share_without_spaces(text: str) -> float:
     """The share of its letters, 0 to 1, that are of a script without spaces between words."""
     found = list(_TERM.finditer(text))
@@ -42,11 +55,17 @@ def share_without_spaces(text: str) -> float:
 
 
 class Ranking:
-    """Texts that can be ranked for a question (BM25 as in Lucene: k1 1.5, b 0.75; by the library ``bm25s``)."""
+    """Texts that can be ranked for a question (BM25 as in Lucene: k1 1.5, b 0.75; by the library ``bm25s``).
+
+    Words count as one if their stems are, by the rules of English (Snowball's): "picks" finds "pick".
+    """
 
     def __init__(self, texts: Sequence[str]) -> None:
+        from Stemmer import Stemmer
+
         self._size = len(texts)
-        found = [terms(text) for text in texts]
+        self._stem = Stemmer("english").stemWords  # words of other languages lose an ending at most, on both sides
+        found = [self._stem(terms(text)) for text in texts]
         self._index: Any = None
         if any(found):  # of no term at all the library makes no index
             with _without(_NEEDLESS):
@@ -56,7 +75,7 @@ class Ranking:
 
     def scores(self, query: Sequence[str]) -> np.ndarray:
         """The score of each text for these terms, ``(len(texts),)`` float32; 0 for a text that has none of them."""
-        known = [term for term in query if self._index is not None and term in self._index.vocab_dict]
+        known = [term for term in self._stem(query) if self._index is not None and term in self._index.vocab_dict]
         if not known:
             return np.zeros(self._size, dtype=np.float32)
         scores: np.ndarray = self._index.get_scores(known)

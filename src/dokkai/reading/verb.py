@@ -35,6 +35,8 @@ def answer_from_files(
         raise UserError("with --chat standard input holds the questions; give the text in a file")
     if not (chat or question.strip()):
         raise UserError("the question is empty")
+    if not chat and not any(map(str.isalnum, question)):
+        raise UserError(f"'{question}' is no question; the question comes first, then the files")
     if not chat and files and _is_there(question) and not _is_there(files[-1]):
         raise UserError(f"'{question}' is a file, not a question; the question comes first, then the files")
     reader = load(model, device)

@@ -227,6 +227,9 @@ class QuestionAnsweringSettings(Section):
     null_threshold: float = Field(
         0.0, description="no answer if null score - best score is above this; train.tune_threshold finds it"
     )
+    null_slack: float = Field(
+        0.0, ge=0, description="points of F1 that a null_threshold may cost when it is tuned, to refuse fewer questions"
+    )
     temperature: float = Field(
         1.0, gt=0, description="scores are divided by it for probabilities: 2 is less sure; train.calibrate fits it"
     )

@@ -38,7 +38,8 @@ class Calibration:
 
     A temperature makes the loss least, so the calibration error, which is counted in bins, can rise by it. A gain in
     the loss on few examples may be chance. ``null_temperature`` is that of "no answer", where it was fitted too. If not
-    ``is_fitted`` they are the old ones: all examples are right, or none is.
+    ``is_fitted`` they are the old ones: all examples are right, or none is; or some are (``is_mixed``), but no answer
+    has a second text beside it.
     """
 
     temperature: float
@@ -50,6 +51,7 @@ class Calibration:
     num_examples: int
     null_temperature: float | None = None
     is_fitted: bool = True
+    is_mixed: bool = True
 
     @property
     def objection(self) -> str | None:
@@ -68,8 +70,9 @@ class Calibration:
     def __str__(self) -> str:
         """One line."""
         if not self.is_fitted:
-            words = f"all {self.num_examples:,} examples are right, or none is"
-            return f"temperature {self.temperature:g}: nothing to fit, {words}"
+            alike = f"all {self.num_examples:,} examples are right, or none is"
+            reason = "no answer has a rival" if self.is_mixed else alike
+            return f"temperature {self.temperature:g}: nothing to fit, {reason}"
         null = "" if self.null_temperature is None else f', of "no answer" {self.null_temperature:.3f},'
         return (
             f"temperature {self.temperature:.3f}{null} fitted to {self.num_examples:,} examples: log loss "
@@ -110,6 +113,7 @@ def calibrate(
         len(gold_M),
         len(examples),
         is_fitted=not is_right.all(),
+        is_mixed=_is_mixed(is_right),
     )
     return task.with_temperature(found.temperature), _with(task, predictions, new_MK), found
 
@@ -135,6 +139,7 @@ def _calibrate_answers(
         len(examples),
         warm.settings.null_temperature,
         is_fitted=found_temperatures is not None,
+        is_mixed=_is_mixed(is_right),
     )
     return warm, new, found
 
@@ -142,7 +147,7 @@ def _calibrate_answers(
 def _fit_answers(
     settings: QuestionAnsweringSettings, predictions: Sequence[dict[str, Any]], is_right: np.ndarray
 ) -> tuple[float, float | None] | None:
-    """The temperature, and under ``no_answer`` the null temperature; None if all are right, or none is.
+    """The temperature, and under ``no_answer`` the null temperature; None if nothing can be fitted.
 
     One alone makes answers less sure than they are, as it has to make "no answer" less sure. The temperature stays
     where nothing that is answered has a second text.
@@ -150,7 +155,7 @@ def _fit_answers(
     rows = [margins(item["nbest"], settings) for item in predictions]
     has_text = np.array([bool(row) for row in rows])  # of no text "no answer" is sure, whatever is fitted
     is_right_M = is_right[has_text]
-    if is_right_M.all() or not is_right_M.any():
+    if not _is_mixed(is_right_M):
         return None
     is_null_M = np.array([not item["answer"] for item in predictions])[has_text]
     margins_MK = np.full((len(is_right_M), max(map(len, rows))), -np.inf)
@@ -168,6 +173,10 @@ def _fit_answers(
 
     found = dict(zip(names, fit_confidence(confidences, is_right_M, len(names)), strict=True))
     return found.get("temperature", settings.temperature), found.get("null_temperature")
+
+
+def _is_mixed(is_right: np.ndarray) -> bool:
+    return bool(is_right.any() and not is_right.all())
 
 
 def _decisions(

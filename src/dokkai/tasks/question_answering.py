@@ -201,14 +201,16 @@ class QuestionAnswering:
 
     def best_threshold(self, examples: Sequence[Question], predictions: Sequence[dict[str, Any]]) -> float:
         """The ``null_threshold`` with the best F1, found as the official script does, but with the best text of every
-        question: it may lie above the threshold that the predictions were made with.
+        question: it may lie above the threshold that the predictions were made with. With ``null_slack`` it is the
+        highest that costs no more.
 
         UserError if there is none: nothing is better than to refuse every question.
         """
         self.check_threshold(examples)
         answers = _answers(examples)
         texts = {p["id"]: next((n["answer"] for n in p["nbest"] if n["answer"]), "") for p in predictions}
-        best = best_null_threshold(answers, texts, _null_odds(predictions), self.settings.scoring)
+        s = self.settings
+        best = best_null_threshold(answers, texts, _null_odds(predictions), s.scoring, s.null_slack)
         if best["best_f1"] <= 100.0 * sum(not golds for golds in answers.values()) / len(answers):
             raise UserError("no null threshold is better than refusing every question; train the model longer")
         return best["best_f1_thresh"]

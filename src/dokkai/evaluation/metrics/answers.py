@@ -58,6 +58,7 @@ def best_null_threshold(
     predictions: Mapping[str, str],
     no_answer_probs: Mapping[str, float],
     scoring: Scoring = "squad",
+    slack: float = 0.0,
 ) -> dict[str, float]:
     """Find the no-answer thresholds with the best scores, as the official script's ``find_all_best_thresh`` does.
 
@@ -65,12 +66,14 @@ def best_null_threshold(
     ``no_answer_probs``; a question is answered where its probability is at most the threshold. Kept from the script:
     0.0 stands for answering nothing at all, the lowest of equally good thresholds wins, and questions of equal
     probability join one by one in the order of ``no_answer_probs``, so that with ties the best score is an upper bound.
+    With ``slack`` the thresholds are the highest whose scores are at most so many points below the best ones: they
+    refuse the fewest questions.
     """
     exact, f1 = _raw_scores(answers, predictions, scoring)
     _require(answers, no_answer_probs, "no-answer probability")
     best: dict[str, float] = {}
     for name, scores in (("exact", exact), ("f1", f1)):
-        score, best_threshold = _best_threshold(scores, answers, predictions, no_answer_probs)
+        score, best_threshold = _best_threshold(scores, answers, predictions, no_answer_probs, slack)
         best |= {f"best_{name}": score, f"best_{name}_thresh": best_threshold}
     return best
 
@@ -131,10 +134,11 @@ def _best_threshold(
     answers: Mapping[str, Sequence[str]],
     predictions: Mapping[str, str],
     no_answer_probs: Mapping[str, float],
+    slack: float,
 ) -> tuple[float, float]:
     """The best score in percent and its threshold: answer nothing at first, then the surest question, then the next."""
-    current = best = float(sum(not golds for golds in answers.values()))
-    best_threshold = 0.0
+    current = float(sum(not golds for golds in answers.values()))
+    course = [(current, 0.0)]
     for question_id in sorted(no_answer_probs, key=lambda question_id: no_answer_probs[question_id]):
         if question_id not in answers:
             continue
@@ -142,9 +146,12 @@ def _best_threshold(
             current += scores[question_id]
         elif predictions[question_id]:
             current -= 1  # an unanswerable question, so far right, is now answered with a text
-        if current > best:
-            best, best_threshold = current, no_answer_probs[question_id]
-    return 100.0 * best / len(answers), best_threshold
+        course.append((current, no_answer_probs[question_id]))
+    best, threshold = max(course, key=lambda pair: pair[0])  # the first of equals
+    if slack:
+        least = best - slack * len(answers) / 100.0
+        threshold = next(threshold for score, threshold in reversed(course) if score >= least)
+    return 100.0 * best / len(answers), threshold
 
 
 def _require(answers: Mapping[str, Sequence[str]], given: Mapping[str, object], what: str) -> None:

@@ -1,0 +1,79 @@
+"""Ordinary questions about ordinary texts: python benchmarks/everyday.py -> results/everyday-MODEL.json
+
+The texts of ``benchmarks/everyday``, a contract, a recipe, mail, minutes, a life, a manual, a price list and the like,
+are read together, as by `dokkai ask`. An answer is right if it holds the words of ``questions.csv``, whole, from
+the file that they stand in. By the model's own threshold for "no answer", by others, and if it never refuses.
+
+The rules of ``reading/prose.py`` and the words that are left out of the search were found with these texts at hand.
+"""
+
+import argparse
+import csv
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from measuring import ROOT, versions, write_result
+
+from dokkai.progress import Progress
+from dokkai.reading.answers import Collection, choose_answers
+from dokkai.reading.documents import read_documents
+from dokkai.tasks import QuestionAnswering
+from reading import reader_of
+
+FOLDER = ROOT / "benchmarks" / "everyday"
+THRESHOLDS = (-1.0, 0.0, 1.0, 2.0, 4.0, math.inf)
+
+
+def is_right(row: dict[str, str], answer: Any) -> bool:
+    """Whether these words stand in the answer, and it in their file."""
+    words = rf"(?<!\w){re.escape(row['answer'])}(?!\w)"
+    return answer.file.endswith(row["file"]) and re.search(words, answer.answer) is not None
+
+
+def measure(rows: list[dict[str, str]], found: list[Any], task: QuestionAnswering, is_own: bool) -> dict[str, Any]:
+    """How many questions are answered rightly, wrongly and not at all; of the model's own threshold each answer too."""
+    counts = dict.fromkeys(("right", "wrong", "refused", "right below it", "refused rightly", "answered"), 0)
+    answers = []
+    for row, (passages, predictions) in zip(rows, found, strict=True):
+        first, *others = choose_answers(row["question"], passages, predictions, task.settings, n_best=2)
+        if not row["answer"]:
+            counts["answered" if first.answer else "refused rightly"] += 1
+        elif first.answer:
+            counts["right" if is_right(row, first) else "wrong"] += 1
+        else:
+            counts["refused"] += 1
+            counts["right below it"] += any(is_right(row, other) for other in others)
+        answers.append({**row, "its answer": first.answer, "confidence": first.confidence})
+    threshold = task.settings.null_threshold
+    run = {"threshold": None if math.isinf(threshold) else threshold, "is_own": is_own, **counts}
+    return run | ({"answers": answers} if is_own else {})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="reader-en", help="a model directory, or the name of one that ships")
+    args = parser.parse_args()
+    reader, task = reader_of(parser, args.model)
+    with (FOLDER / "questions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    texts = Collection(read_documents(sorted(path for path in FOLDER.iterdir() if path.suffix != ".csv")))
+    with Progress("asking", len(rows), "questions") as progress:
+        found = []
+        for row in rows:
+            passages = texts.best(row["question"])
+            found.append((passages, reader.read(row["question"], [passage.prose for passage in passages])))
+            progress.advance()
+    own = task.settings.null_threshold
+    runs = [measure(rows, found, task.with_threshold(value), value == own) for value in sorted({own, *THRESHOLDS})]
+    write_result(
+        f"everyday-{Path(args.model).name}",
+        f"python benchmarks/everyday.py --model {args.model}",
+        runs,
+        versions=versions("dokkai", "torch", "bm25s", "PyStemmer"),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""What the model is shown of a passage has the places of the text; answers begin and end where words do."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dokkai.reading.prose import as_prose, may_answer, stripped
+
+WRAPPED = (
+    "This line is long enough to have been broken off here, at\n"
+    "Dover, where a sentence goes on that began above it, in\nLove."
+)
+NARROW = "It was built\nby John Smeaton\nof Austhorpe in\nhis best years."
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Breakfast: €14.50\nDog: €12\nParking: €9\n", "Breakfast: €14.50;Dog: €12;Parking: €9;"),
+        ("Prices\n\nA dog costs €12.", "Prices;\nA dog costs €12."),
+        ("Is it open?\nYes.\n“So it is.”\nPrices:\nDog,\ncat", "Is it open?\nYes.\n“So it is.”\nPrices:\nDog,\ncat"),
+        (WRAPPED, WRAPPED),
+        (NARROW, NARROW),
+        ("料金表\n犬は十二ユーロ\nDog", "料金表\n犬は十二ユーロ\nDog"),
+        ("", ""),
+    ],
+)
+def test_rows_are_kept_apart(text, shown):
+    assert as_prose(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("## Who?\n- **Ada** and `Bob`[^1]", "   Who?\n    Ada   and  Bob     "),
+        ("*Ada* wrote [a note](http://x.de/a_b) on 2 * 3 * 4.", " Ada  wrote [a note]                  on 2 * 3 * 4."),
+        ("~~100~~ **80 €**, snake_case_name, a#1 (see b)", "  100     80 €  , snake_case_name, a#1 (see b)"),
+    ],
+)
+def test_the_marks_of_markdown_are_not_shown(text, shown):
+    assert as_prose(text, is_markdown=True) == shown
+    assert "*" not in text or "*" in as_prose(text)
+
+
+@given(st.text(alphabet="aB9 .,;\n*`#[](^)-あ", max_size=60), st.booleans())
+def test_each_character_keeps_its_place(text, is_markdown):
+    shown = as_prose(text, is_markdown)
+    assert len(shown) == len(text)
+    for before, after in zip(text, shown, strict=True):
+        assert after == before or (before == "\n" and after == ";") or (is_markdown and after == " ")
+
+
+def span(text, part):
+    start = text.index(part)
+    return text, start, start + len(part)
+
+
+def test_white_space_at_the_ends_is_no_answer():
+    assert stripped("a \n Dora\n", 1, 9) == (4, 8)
+    assert stripped(" \n ", 0, 3) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("It is EUR 3,480 a month.", "3,480"),
+        ("by Ann's aunt", "Ann"),
+        ("of 1759-60", "1759"),
+        ("東京は日本の首都です。", "日本の首都"),
+        ("人口は1,200人", "1,200人"),
+        ("1. Ann,\n2. Bob", "Ann,\n2. Bob"),
+        ("북경은 크다", "북경"),
+    ],
+)
+def test_what_may_answer(text, part):
+    assert may_answer(*span(text, part))
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("It is EUR 3,480 a month.", "480"),
+        ("It is EUR 3,480 a month.", "EUR 3"),
+        ("It is EUR 3.480,50 a month.", "3.480"),
+        ("hello there", "llo"),
+        ("hello there", "hell"),
+        ("£5,000.\n\n5. Liability", "£5,000.\n\n5"),
+        ("It is. And", "."),
+        ("人口は1,200人", "200人"),
+    ],
+)
+def test_what_may_not(text, part):
+    assert not may_answer(*span(text, part))
