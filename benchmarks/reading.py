@@ -210,8 +210,11 @@ def of_examples(reader: Any, task: Any, files: Sequence[Path]) -> list[dict[str,
         run = may_refuse(task, file, read, first_of_each)
         run["never refusing"] = decided_by(answering, read)
         run["fitted on the other"] = {"file": name_of(other), **settings_of(tuned), **decided_by(tuned, read)}
+        number_of_all = len({item.context for item in known[0]})
         run["threshold from few"] = [
-            {"passages": number, "f1": from_few(task, known, number, read)} for number in _FEW_PASSAGES
+            {"passages": number, "f1": from_few(task, known, number, read)}
+            for number in _FEW_PASSAGES
+            if number < number_of_all
         ]
         runs.append(run)
     return runs

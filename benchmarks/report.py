@@ -428,8 +428,8 @@ def everyday(result: dict) -> str:
         cells = [
             str(run[key]) for key in ("right", "wrong", "refused", "right below it", "refused rightly", "answered")
         ]
-        rows.append([name, *cells])
-    head = ["threshold", "answered rightly", "wrongly", "refused", "of these right below it"]
+        rows.append([run["texts"], name, *cells])
+    head = ["texts", "threshold", "answered rightly", "wrongly", "refused", "of these right below it"]
     return table([*head, "without an answer: refused", "answered"], rows)
 
 

@@ -273,6 +273,19 @@ def test_a_machine_that_is_taken_back_or_a_closed_terminal(tmp_path, number):
     assert (tmp_path / "saved").exists() and (tmp_path / "pieces").exists()
 
 
+@pytest.mark.parametrize("task", [TASK, TASK | {"null_slack": 0.2}])
+def test_who_learns_on_keeps_the_slack_of_the_reader(tmp_path, task):
+    """Of one that was made before there was any, there is none to keep."""
+    build, ran = load_script(), []
+    (tmp_path / "reader").mkdir()
+    (tmp_path / "reader" / "run.json").write_text(json.dumps({"state": "finished", "settings": {"task": task}}))
+    sitting = Namespace(verb=lambda *words: ran.append(words))
+    args = Namespace(work=tmp_path, train="t", dev="d", set_longer=[])
+    build.read_on(sitting, "longer.toml", tmp_path / "reader", tmp_path / "longer", args)
+    assert ("task.null_slack=0.2" in ran[0]) is ("null_slack" in task)
+    assert {"task.max_length=128", "task.stride=64", "task.no_answer=false"} <= set(ran[0])
+
+
 def test_a_sitting_ends_with_the_encoder_so_that_it_can_be_brought_over(tmp_path, monkeypatch):
     build, ran = load_script(), []
 

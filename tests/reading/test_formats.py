@@ -82,9 +82,21 @@ def test_what_stands_side_by_side_is_not_joined():
 
 def test_raised_numbers_make_no_other_numbers():
     """A power is said as one; a footnote that leads somewhere is left out."""
-    page = """10<sup>30</sup> kg, 5 m<sup>−1</sup>, 14,000<sup><a href=#1>2</a></sup> people<sup><a>[3]</a></sup>.
-    <p style="visibility: hidden">not seen</p>"""
+    page = """10<sup>30</sup> kg, 5 m<sup>−1</sup>, 14,000<sup><a href=#1>2</a></sup> people<sup><a href=#3>[3]</a></sup
+    >. <p style="visibility: hidden">not seen</p>"""
     assert text_of_html(page.encode())[0] == "10^30 kg, 5 m^−1, 14,000 people."
+    page = """<sup>1</sup>/<sub>2</sub> cup, 2 <sup>14</sup>C, 5 km<sup><a href=/square>2</a></sup>, 10<sup>1.5</sup>,
+    in 1904<a href=#fn1><sup>1</sup></a>; (a+b)<sup> 2 </sup>, <sup>3</sup> a note,
+    <a href=#x>part</a> of x<sup>n</sup>"""
+    shown = "1/2 cup, 2 14C, 5 km^2, 10^1.5, in 1904; (a+b)^2 , 3 a note, part of xn"
+    assert text_of_html(page.encode())[0] == shown
+
+
+def test_links_side_by_side_are_words_of_their_own_where_words_are():
+    page = """彼は<a>日本</a><a>東京都</a>の出身。 See <a>Anna</a><a>Bob</a>. (<a>1904</a><a>–1910</a>)
+    un<a name=q></a><a>bar</a> Click <button>OK</button>. <label>A</label>: b"""
+    shown = "彼は日本東京都の出身。 See Anna Bob. (1904–1910) unbar Click OK. A: b"
+    assert text_of_html(page.encode())[0] == shown
 
 
 @pytest.mark.parametrize("head", ["", '<meta charset="ISO-8859-1">', "<meta charset=windows-1252>"])

@@ -49,6 +49,8 @@ def test_rare_words_count():
 def test_words_that_ask_find_no_text_that_asks():
     assert query_terms("How long does the cake keep?") == ["long", "cake", "keep"]
     assert query_terms("Who are The Who?") == ["who", "are", "the", "who"], "where there are no others"
+    assert query_terms("Who won Don's raffle, and who didn't?") == ["won", "don", "raffle"]
+    assert query_terms("How much vitamin D?") == ["much", "vitamin", "d"]
     assert query_terms("首都はどこ") == terms("首都はどこ")
     texts = ["How long does delivery take, and how does it come?", "The cake keeps for four days, if it is kept long."]
     assert Ranking(texts).scores(query_terms("How long does the cake keep?")).argmax() == 1

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_questions import CONTEXT, ask, best_views_of_the_release, create, logits_of, merge
 
-from dokkai.data.squad import Question, write_answers
+from dokkai.data.squad import Answer, Question, write_answers
 from dokkai.tokenization import train_tokenizer
 
 
@@ -329,6 +329,23 @@ def test_texts_without_white_space(tokenizer):
     start, end = (windows[0].context[0] + offsets.index(context.index(mark)) for mark in "京市")
     (found,) = merge(task, [question], windows, logits_of(windows, [(0, start, end, 5.0, 5.0)]))
     assert found["answer"] == "京都市" == context[found["start"] : found["end"]]
+
+
+def test_slack_raises_the_threshold_that_is_tuned(tokenizer):
+    """One of 500 questions that should be refused is worth no more than 0.2 points of F1."""
+    texts = [("x", ("x",)), *[("y", ("x",))] * 498, ("z", ())]
+    questions = [
+        Question(str(number), "What?", "x y z", tuple(Answer(text, 0) for text in right))
+        for number, (_, right) in enumerate(texts)
+    ]
+    found = []
+    for number, (text, _) in enumerate(texts):
+        entry = {"answer": text, "start": 0, "end": 1, "start_logit": -float(number), "end_logit": 0.0}
+        none = {"answer": "", "start": 0, "end": 0, "start_logit": 0.0, "end_logit": 0.0}
+        found.append({"id": str(number), "null_odds": float(number) - 9, "nbest": [entry, none]})
+    thresholds = {slack: create(tokenizer, no_answer=True, null_slack=slack) for slack in (0.0, 0.1, 0.2)}
+    tuned = {slack: task.best_threshold(questions, task.decide(found)) for slack, task in thresholds.items()}
+    assert tuned == {0.0: -9, 0.1: 489, 0.2: 490}
 
 
 def test_another_threshold_needs_no_new_reading(tokenizer):

@@ -18,13 +18,15 @@ _PARAGRAPHS = frozenset(
     h1 h2 h3 h4 h5 h6 header hr legend main menu nav ol p pre search section summary table title ul""".split()  # noqa: SIM905
 )
 _LINES = frozenset(["br", "dd", "dt", "li", "option", "tr"])
-_CELLS = frozenset(["button", "input", "label", "select", "td", "textarea", "th"])  # what stands side by side
+_CELLS = frozenset(["td", "th"])
+_CONTROLS = frozenset(["button", "input", "label", "select", "textarea"])
 _UNSEEN = frozenset(  # or of no use in a sentence: rt and rp say above a word how it sounds
     """audio canvas datalist iframe math noscript object rp rt script style svg template video""".split()  # noqa: SIM905
 )
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _CHARSET = re.compile(rb"<meta\b[^>]*\bcharset\s*=\s*[\"']?\s*([\w-]+)", re.IGNORECASE)
-_NUMBER = re.compile(r"[+\-−–]?\d+")
+_NUMBER = re.compile(r"[+\-−–]?\d+([.,]\d+)*")
+_HYPHENATED = re.compile(r"[^\W\d_]{2}-$")
 _NOTE = re.compile(r"\[?(\d+|[a-z*†‡])\]?")
 _LATIN = "cp1252"
 _WIDER = {  # what browsers read in the place of what a page says: it holds all of that, and what people write besides
@@ -58,9 +60,9 @@ def text_of_html(data: bytes) -> tuple[str, Marks]:
     num_pre = num_unseen = 0
     for event, element in etree.iterwalk(root, events=("start", "end", "comment", "pi")):
         tag = element.tag
-        strength = (
-            2 if tag in _LINES else 3 if tag in _PARAGRAPHS else 1 if tag in _CELLS or _is_next_link(element) else 0
-        )
+        strength = 2 if tag in _LINES else 3 if tag in _PARAGRAPHS else 1 if tag in _CELLS else 0
+        if event == "start" and (tag in _CONTROLS or _is_next_link(element)):
+            strength = 1
         flow.part(strength)
         if event != "end":
             flow.line = max(flow.line, element.sourceline or 0)  # where its tag ends; of a comment, where that ends
@@ -71,8 +73,8 @@ def text_of_html(data: bytes) -> tuple[str, Marks]:
             num_pre -= tag == "pre"
             num_unseen -= _is_unseen(element)
         raw = (element.text if event == "start" else element.tail) or ""
-        if event == "start" and tag == "sup" and _NUMBER.fullmatch("".join(element.itertext())):
-            raw = f"^{raw}"  # 10 to the power of 30 is not 1030
+        if event == "start" and tag == "sup" and flow.is_in_word and _is_power(element):
+            raw = f"^{raw.lstrip()}"  # 10 to the power of 30 is not 1030
         if num_unseen:
             flow.pass_by(raw)
         else:
@@ -108,16 +110,31 @@ def _is_unseen(element: Any) -> bool:
     )
 
 
+def _is_power(element: Any) -> bool:
+    """Whether a raised part is a number, and no numerator."""
+    return _NUMBER.fullmatch(_text_in(element)) is not None and not (element.tail or "").startswith(("/", "⁄"))
+
+
 def _is_footnote(element: Any) -> bool:
-    """Whether it is a raised number that leads elsewhere, [1]: a sentence is read without."""
-    has_link = element.tag == "sup" and element.find(".//a") is not None
-    return has_link and _NOTE.fullmatch("".join(element.itertext()).strip()) is not None
+    """Whether it is a raised number that leads to a place in the page, [1]: a sentence is read without."""
+    if element.tag == "sup":
+        links = element.findall(".//a")
+    else:  # or the link round one
+        links = [element] if element.tag == "a" and [part.tag for part in element] == ["sup"] else []
+    return any("#" in link.get("href", "") for link in links) and _NOTE.fullmatch(_text_in(element)) is not None
 
 
 def _is_next_link(element: Any) -> bool:
-    """Whether it is a link right behind another, as menus have them."""
+    """Whether it is a link right behind another, as menus have them; in Chinese and Japanese text a word goes on."""
     before = element.getprevious() if element.tag == "a" else None
-    return before is not None and before.tag == "a" and not before.tail
+    if before is None or before.tag != "a" or before.tail:
+        return False
+    last, first = _text_in(before)[-1:], _text_in(element)[:1]
+    return last != "" and first.isalnum() and not (_is_unspaced(last) and _is_unspaced(first))
+
+
+def _text_in(element: Any) -> str:
+    return "".join(element.itertext()).strip()
 
 
 class _Flow:
@@ -132,6 +149,12 @@ class _Flow:
     def part(self, strength: int) -> None:
         """Whatever is written next stands at least so far from what was written last."""
         self._strength = max(self._strength, strength)
+
+    @property
+    def is_in_word(self) -> bool:
+        """Whether what is written next would join a word, a number or a bracket."""
+        last = self.parts[-1][-1:] if self.parts and not self._strength else ""
+        return last.isalnum() or last == ")"
 
     def pass_by(self, raw: str) -> None:
         """What is not shown has lines all the same."""
@@ -277,7 +300,7 @@ def _unwrap(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
         following = lines[number + 1] if number + 1 < len(lines) else ""
         if re.search(r"\w-$", line) and following[:1].islower():
             yield line, "-"
-        elif re.search(r"\w-$", line) and following[:1].isalnum():  # of a name, Velasquez-Ortega, or GX-440
+        elif _HYPHENATED.search(line) and following[:1].isalnum():  # of a name, Velasquez-Ortega, or GX-440
             yield line, ""
         elif not following and number + 1 < len(lines):
             yield line, "\n\n"

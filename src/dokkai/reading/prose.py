@@ -4,45 +4,48 @@ Readers have learned from paragraphs of prose, and a tokenizer drops the line en
 """
 
 import re
-from unicodedata import east_asian_width
 
 from dokkai.data.sentences import is_wrapped
 from dokkai.reading.ranking import DENSE
 
-_ENDED = re.compile(r"[.!?…:;,][\"'”’)\]]*$")
+_ENDED = re.compile(r"[.!?…:;,؟،؛।][\"'”’“»«)\]]*$")
+_UNSPACED = re.compile("[\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")  # Chinese characters and kana
 _MARKS = re.compile(  # of Markdown
     r"""
-    ^[^\S\n]*[-*+](?=[^\S\n])         # an item
-    | ^\ {0,3}\#{1,6}(?=\ )            # a heading
-    | \*\*|~~|`+                       # strong, deleted, code
-    | (?<![\w*])\*(?=\S)               # emphasis: its beginning
-    | (?<=[^\s*])\*(?!\w)              # and its end
-    | (?<=\])\([^()\s]*\)              # where a link leads
-    | \[\^\w+\]                        # a footnote
+    ^[^\S\n]*[-*+](?=[^\S\n])                   # an item
+    | ^\ {0,3}\#{1,6}(?=\ )                      # a heading
+    | \*{2,3}|~~|`+                              # strong, deleted, code
+    | (?<![\w*])\*(?=\S)(?P<inner>[^*\n]+)(?<=\S)\*(?![\w*])  # emphasis
+    | (?<=\])\((?!mailto:)(?:[^()\s]|\([^()\s]*\))*(?:\ "[^"\n]*")?\)  # where a link leads
+    | \[\^[\w-]+\]                               # a footnote
     """,
     re.MULTILINE | re.VERBOSE,
 )
 _BLANK = re.compile(r"\n[^\S\n]*\n")
-_WORD = re.compile(rf"(?:(?![{DENSE}])[^\W_])+(?:[.,]\d+)*")  # or a number, such as 3,480.50
+_WORD = re.compile(  # or a number, such as 3,480.50 or 1'000
+    rf"(?:(?![{DENSE}])[^\W_][\u0300-\u036f]*)+(?:(?<=\d)(?:\.\d+|[,'’\u00a0\u202f]\d{{1,3}}(?!\d)))*"
+)
 _LONGEST_WORD = 50  # characters
 
 
 def as_prose(text: str, is_markdown: bool = False) -> str:
     """A semicolon where a line ends that neither goes on below nor has punctuation of its own; no marks of Markdown.
 
-    It goes on below if it was wrapped, and if the next begins with a small letter. Chinese and Japanese lines stay.
+    It goes on below if it was wrapped, or if the next begins with a small letter. Chinese and Japanese lines stay.
     """
-    if is_markdown:
-        text = _MARKS.sub(lambda match: " " * len(match.group()), text)
     lines = text.split("\n")
+    shown = _MARKS.sub(_without_marks, text).split("\n") if is_markdown else lines
     out = []
     for number, line in enumerate(lines[:-1]):
-        bare = line.rstrip()
-        following = lines[number + 1]
+        following, bare = lines[number + 1], shown[number].rstrip()
         goes_on = following.lstrip()[:1].islower() or is_wrapped(line, following)
-        is_row = bare and not goes_on and not _ENDED.search(bare) and east_asian_width(bare[-1]) not in "WF"
-        out += [line, ";" if is_row else "\n"]
-    return "".join([*out, lines[-1]])
+        is_row = bare and not goes_on and not _ENDED.search(bare) and not _UNSPACED.search(bare)
+        out += [shown[number], ";" if is_row else "\n"]
+    return "".join([*out, shown[-1]])
+
+
+def _without_marks(match: re.Match[str]) -> str:
+    return f" {match['inner']} " if match["inner"] else " " * len(match.group())
 
 
 def stripped(text: str, start: int, end: int) -> tuple[int, int]:

@@ -5,6 +5,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ DENSE = (
 
 _TERM = re.compile(rf"(?P<dense>[{DENSE}]+)|(?:(?![{DENSE}])[^\W_])+")
 _ACCENT = re.compile("[\u0300-\u036f]")
+_CONTRACTED = re.compile(r"(n['’]t|['’](s|re|ll|ve|d|m))\b", re.IGNORECASE)  # don't, who's
 _NEEDLESS = ("jax.lax", "numba", "scipy.sparse", "tqdm.auto")
 
 
@@ -41,10 +43,16 @@ def query_terms(question: str) -> list[str]:
 
     Few texts but those that ask questions have them, so they would count as rare. All, if there are no others.
     """
+    found = terms(_CONTRACTED.sub("", question))
+    return [term for term in found if term not in _asking_words()] or found
+
+
+@cache
+def _asking_words() -> frozenset[str]:
+    """Those of the library, but for what its contractions are broken into: "won", "d" and the like mean something."""
     with _without(_NEEDLESS):
         from bm25s.stopwords import STOPWORDS_EN_PLUS
-    found = terms(question)
-    return [term for term in found if term not in STOPWORDS_EN_PLUS] or found
+    return frozenset(STOPWORDS_EN_PLUS) - set("won don ma d m o s t y re ll ve".split())  # noqa: SIM905
 
 
 def share_without_spaces(text: str) -> float:
