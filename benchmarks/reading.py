@@ -171,10 +171,8 @@ def may_refuse(task: Any, file: Path, read: Questions, shown: Callable[[Sequence
     return {
         "file": name_of(file),
         "questions": len(questions),
-        "scores": task.score(questions, predictions),
+        **decided_by(task, read),
         "always none": scores(questions, [item | {"answer": ""} for item in predictions]),
-        "refused": refused(questions, predictions),
-        "confidence": believed(predictions, right),
         "as they came": [
             {
                 "question": questions[i].question,

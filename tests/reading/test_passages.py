@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dokkai.reading.passages import cut_into_passages
+from dokkai.reading.passages import cut_into_passages, stripped
 
 
 def passages(text):
@@ -54,3 +54,8 @@ def test_nothing_is_lost(text):
     assert all(first[1] <= second[0] for first, second in pairwise(spans))
     assert "".join("".join(text[a:b].split()) for a, b in spans) == "".join(text.split())
     assert all(text[a:b] == text[a:b].strip() for a, b in spans)
+
+
+def test_white_space_at_the_ends_is_no_answer():
+    assert stripped("a \n Dora\n", 1, 9) == (4, 8)
+    assert stripped(" \n ", 0, 3) == (0, 0)

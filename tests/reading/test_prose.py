@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dokkai.reading.prose import as_prose, may_answer, stripped
+from dokkai.reading.prose import as_prose, may_answer
 
 WRAPPED = (
     "This line is long enough to have been broken off here, at\n"
@@ -65,11 +65,6 @@ def test_each_character_keeps_its_place(text, is_markdown):
 def span(text, part):
     start = text.index(part)
     return text, start, start + len(part)
-
-
-def test_white_space_at_the_ends_is_no_answer():
-    assert stripped("a \n Dora\n", 1, 9) == (4, 8)
-    assert stripped(" \n ", 0, 3) == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from dokkai.pipeline import Answer, Pipeline
 from dokkai.progress import Progress, say
 from dokkai.reading.documents import Document
 from dokkai.reading.leaning import has_unknown_name, leans
-from dokkai.reading.passages import Span, cut_into_passages
-from dokkai.reading.prose import as_prose, may_answer, stripped
+from dokkai.reading.passages import Span, cut_into_passages, stripped
+from dokkai.reading.prose import as_prose, may_answer
 from dokkai.reading.ranking import Ranking, query_terms
 from dokkai.settings import QuestionAnsweringSettings
 from dokkai.tasks.spans import margins, weigh

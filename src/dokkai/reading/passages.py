@@ -7,7 +7,9 @@ from dokkai.reading.ranking import share_without_spaces
 
 Span = tuple[int, int]
 
-_BLANK = re.compile(r"\n[^\S\n]*\n\s*")
+BLANK = re.compile(r"\n[^\S\n]*\n\s*")
+"""What parts paragraphs: lines with nothing in them."""
+
 _STOP = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？][”’)\]」』）]*\s*|\n\s*")
 _SIZE = 1000  # characters; the contexts of SQuAD have 735 in the mean
 _DENSE = 2.5  # a language without spaces says as much in so many times fewer
@@ -22,7 +24,10 @@ def cut_into_passages(text: str) -> list[Span]:
     """
     size = int(_SIZE / (_DENSE if share_without_spaces(text[:100_000]) > 0.5 else 1))
     passages: list[Span] = []
-    for start, end in _parts(text, size):
+    for part in _parts(text, size):
+        start, end = stripped(text, *part)
+        if start == end:
+            continue
         if passages and end - passages[-1][0] <= size:
             passages[-1] = (passages[-1][0], end)
         else:
@@ -33,13 +38,13 @@ def cut_into_passages(text: str) -> list[Span]:
 def _parts(text: str, size: int) -> Iterator[Span]:
     """Paragraphs, the long ones in parts."""
     start = 0
-    for blank in [*_BLANK.finditer(text), None]:
+    for blank in [*BLANK.finditer(text), None]:
         end = len(text) if blank is None else blank.start()
         while end - start > _LONGEST * size:
             stop, following = _best_stop(text, start, start + size)
-            yield from _stripped(text, start, stop)
+            yield start, stop
             start = following
-        yield from _stripped(text, start, end)
+        yield start, end
         start = end if blank is None else blank.end()
 
 
@@ -53,9 +58,9 @@ def _best_stop(text: str, start: int, most: int) -> Span:
     return (space, space + 1) if space > start else (most, most)
 
 
-def _stripped(text: str, start: int, end: int) -> Iterator[Span]:
-    """The span without white space at its ends, if anything is left."""
+def stripped(text: str, start: int, end: int) -> Span:
+    """The span without white space at its ends; an empty one where nothing is left."""
     part = text[start:end]
-    if bare := part.strip():
-        begin = start + part.index(bare[0])
-        yield begin, begin + len(bare)
+    bare = part.strip()
+    begin = start + part.index(bare[0]) if bare else start
+    return begin, begin + len(bare)

@@ -6,6 +6,7 @@ Readers have learned from paragraphs of prose, and a tokenizer drops the line en
 import re
 
 from dokkai.data.sentences import is_wrapped
+from dokkai.reading.passages import BLANK
 from dokkai.reading.ranking import DENSE
 
 _ENDED = re.compile(r"[.!?…:;,؟،؛।][\"'”’“»«)\]]*$")
@@ -21,7 +22,6 @@ _MARKS = re.compile(  # of Markdown
     """,
     re.MULTILINE | re.VERBOSE,
 )
-_BLANK = re.compile(r"\n[^\S\n]*\n")
 _WORD = re.compile(  # or a number, such as 3,480.50 or 1'000
     rf"(?:(?![{DENSE}])[^\W_][\u0300-\u036f]*)+(?:(?<=\d)(?:\.\d+|[,'’\u00a0\u202f]\d{{1,3}}(?!\d)))*"
 )
@@ -48,21 +48,12 @@ def _without_marks(match: re.Match[str]) -> str:
     return f" {match['inner']} " if match["inner"] else " " * len(match.group())
 
 
-def stripped(text: str, start: int, end: int) -> tuple[int, int]:
-    """The span without white space at its ends: a semicolon of ``as_prose`` may be one in the text."""
-    while start < end and text[end - 1].isspace():
-        end -= 1
-    while start < end and text[start].isspace():
-        start += 1
-    return start, end
-
-
 def may_answer(text: str, start: int, end: int) -> bool:
     """Whether the span has a word, runs over no blank line, and cuts no word and no number apart.
 
     A reader chooses tokens, which are less than words. Scripts without spaces between words have none to cut.
     """
-    if not any(character.isalnum() for character in text[start:end]) or _BLANK.search(text, start, end):
+    if not any(character.isalnum() for character in text[start:end]) or BLANK.search(text, start, end):
         return False
     around = max(0, start - _LONGEST_WORD), end + _LONGEST_WORD
     inside = [word.span() for word in _WORD.finditer(text, *around)]
