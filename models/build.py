@@ -1,10 +1,11 @@
 """From text files and questions to an encoder and a reader like those that ship, in as many sittings as it takes.
 
-    python models/build.py corpus/*.txt.xz --train train-v2.0.json.xz --dev dev-v2.0.json.xz
+    python models/build.py corpus/*.txt.xz --train train-v2.0.json.xz --dev dev-v2.0.json.xz --practice 3
 
 Steps: ``vocab``, ``prepare``, ``pretrain``, pairs of sentences (``pairs.py``) and masked words together with them
 (``paired.py``; ``--pairs 0`` leaves them out), ``finetune``, which goes on without dropout and once more with it
-(``longer.toml``, ``again.toml``; ``--longer none`` leaves them out), then both models are converted and laid into
+(``longer.toml``, ``again.toml``; ``--longer none`` leaves them out), all of it with ``--practice 3`` on questions about
+texts of everyday life too, each text in three variants (``practice.py``), then both models are converted and laid into
 ``--ship``, the reader with the null threshold and the temperatures that fit it as converted (``evaluate``). Everything
 but the result lies in ``--work``. The same command goes on where it was stopped, whatever stopped it; what other
 options have made is refused. Ctrl-C, SIGTERM and a closed terminal let the verb that runs save itself first. The cards
@@ -42,6 +43,7 @@ from typing import Any
 from dokkai.errors import UserError
 from dokkai.files import read_json, replacing, write_json
 from dokkai.progress import say
+from dokkai.settings import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PIECE, MOST = 1 << 24, 1 << 26  # bytes of a piece, and of all together
@@ -106,7 +108,8 @@ def build(args: argparse.Namespace) -> None:
     if args.pairs:
         heed(work / "pairs.csv", args.pairs)
         heed(work / "paired", *args.set_paired)
-    questions = [args.reader, args.train, args.dev, *args.set_reader]
+    practice = ["--practice", args.practice] if vars(args).get("practice") else []
+    questions = [args.reader, args.train, args.dev, *practice, *args.set_reader]
     heed(reader, *questions)
     recipes = [] if args.longer == [NONE] else args.longer
     longer = [work / name for name in LONGER[: len(recipes)]]
@@ -119,6 +122,8 @@ def build(args: argparse.Namespace) -> None:
     if args.init is None and not (tokenizer / "tokenizer.json").exists():
         sitting.verb("vocab", *args.texts, "--size", args.vocab_size, "--out", tokenizer)
     sitting.verb("prepare", *args.texts, "--tokenizer", args.init or tokenizer, "--out", data)  # refuses other texts
+    if practice:
+        args = with_practice(sitting, args)
     was_finished = is_finished(work / "paired" if args.pairs else encoder)
     if not is_finished(encoder):
         if args.pairs:  # a text that no pairs can be made of is better found out before the hours of pre-training
@@ -136,6 +141,17 @@ def build(args: argparse.Namespace) -> None:
         reader = read_on(sitting, recipe, reader, run, args)
     lay(sitting, encoder, args.ship / "encoder-en", args.dtype, args.dropout)
     lay(sitting, reader, args.ship / "reader-en", args.dtype, dev=args.dev)
+
+
+def with_practice(sitting: Sitting, args: argparse.Namespace) -> argparse.Namespace:
+    """The same, to learn from the file of both. UserError if the reader may not say "no answer", as some ask for."""
+    if not load_settings(args.reader, args.set_reader).task.no_answer:
+        raise UserError(f"--practice has questions without an answer; {args.reader} needs task.no_answer=true")
+    out = args.work / "questions.json.xz"
+    heed(out, args.train, args.practice)
+    if not out.exists():
+        sitting.script("practice.py", args.train, "--out", out, "--variants", args.practice)
+    return argparse.Namespace(**vars(args) | {"train": out})
 
 
 def pair(sitting: Sitting, encoder: Path, args: argparse.Namespace) -> Path:
@@ -293,6 +309,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--dropout", type=float, default=0.1, help="that a fine-tuning of the encoder begins with")
     parser.add_argument("--dtype", default="int8", help="of what ships: int8 or bfloat16")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the pre-training")
+    parser.add_argument("--practice", type=int, default=0, help="variants of each text of models/practice; 0: none")
     parser.add_argument("--set-reader", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the questions")
     parser.add_argument("--pairs", type=int, default=30_000, help="of sentences that the encoder compares; 0: none")
     parser.add_argument("--set-paired", nargs="*", default=[], metavar="KEY=VALUE", help="settings of paired.toml")

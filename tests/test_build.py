@@ -286,6 +286,46 @@ def test_who_learns_on_keeps_the_slack_of_the_reader(tmp_path, task):
     assert {"task.max_length=128", "task.stride=64", "task.no_answer=false"} <= set(ran[0])
 
 
+def test_practice_is_mixed_with_the_questions_once(tmp_path, monkeypatch):
+    """What the reader learns from is then the file of both; one that learned from another is refused."""
+    build, ran = load_script(), []
+
+    def run(sitting, words):
+        words = [*map(str, words)]
+        ran.append(
+            words[words.index("dokkai.cli") + 1 :] if "dokkai.cli" in words else [Path(words[0]).name, *words[1:]]
+        )
+        out = Path(words[words.index("--out") + 1])
+        if ran[-1][0] in ("pretrain", "finetune"):
+            out.mkdir()
+            record = {"state": "finished", "sources": {"from": str(tmp_path / "encoder")}}
+            (out / "run.json").write_text(json.dumps(record))
+        elif ran[-1][0] == "practice.py":
+            out.touch()
+
+    monkeypatch.setattr(build.Sitting, "_run", run)
+    monkeypatch.setattr(build, "lay", lambda *args, **kwargs: None)
+    lists = dict.fromkeys(("texts", "set", "set_reader", "set_paired", "set_longer"), ())
+    others = {"vocab_size": 1, "encoder": "e", "init": None, "dtype": "int8", "dropout": 0.1, "pieces": None}
+    questions = {"reader": "reader-en", "train": "t.json", "dev": "d.json", "longer": ["none"]}
+    args = {"work": tmp_path, "ship": tmp_path / "ship", "minutes": None, "pairs": 0, "practice": 2}
+    args |= lists | others | questions
+    for _ in range(2):
+        build.build(Namespace(**args))
+    mixed = str(tmp_path / "questions.json.xz")
+    assert [words for words in ran if words[0] == "practice.py"] == [
+        ["practice.py", "t.json", "--out", mixed, "--variants", "2"]
+    ]
+    (finetune,) = [words for words in ran if words[0] == "finetune"]
+    assert finetune[finetune.index("--train") + 1] == mixed
+    for other in ({"train": "u.json"}, {"practice": 3}, {"practice": 0}):
+        (tmp_path / "questions.json.xz").unlink(missing_ok=True)
+        with pytest.raises(UserError, match="reader was made by"):
+            build.build(Namespace(**args | other))
+    with pytest.raises(UserError, match=r"--practice has .*; squad needs task\.no_answer=true"):
+        build.with_practice(build.Sitting(None), Namespace(**args | {"reader": "squad"}))
+
+
 def test_a_sitting_ends_with_the_encoder_so_that_it_can_be_brought_over(tmp_path, monkeypatch):
     build, ran = load_script(), []
 
