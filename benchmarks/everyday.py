@@ -7,7 +7,8 @@ answer", by others, and if it never refuses.
 ``first``: a contract, a recipe, mail, minutes, a life, a manual, a price list and the like. The rules of
 ``reading/prose.py`` and the words that are left out of the search were found with these at hand. ``second``: texts of
 ten other kinds, written after that; whoever said what the texts of ``models/practice`` should be about had read it.
-``third``: twelve texts, written before the reader learned from those, which nobody looked at who had to do with either.
+``third``: twelve texts that nobody looked at before the reader had practised; how many of the questions it practised on
+lose their answer was chosen after a first try on them.
 """
 
 import argparse

@@ -102,13 +102,15 @@ def build(args: argparse.Namespace) -> None:
     """All steps that are not done yet."""
     sitting, work = Sitting(args.minutes), args.work
     tokenizer, data, encoder, reader = (work / name for name in ("vocab", "data", "encoder", "reader"))
+    practice = ["--practice", args.practice] if vars(args).get("practice") else []
+    if practice and not load_settings(args.reader, args.set_reader).task.no_answer:
+        raise UserError(f"--practice has questions without an answer; {args.reader} needs task.no_answer=true")
     init = ["--init", args.init] if args.init else []
     heed(tokenizer, args.vocab_size)
     heed(encoder, args.encoder, *init, *args.set)
     if args.pairs:
         heed(work / "pairs.csv", args.pairs)
         heed(work / "paired", *args.set_paired)
-    practice = ["--practice", args.practice] if vars(args).get("practice") else []
     questions = [args.reader, args.train, args.dev, *practice, *args.set_reader]
     heed(reader, *questions)
     recipes = [] if args.longer == [NONE] else args.longer
@@ -144,9 +146,7 @@ def build(args: argparse.Namespace) -> None:
 
 
 def with_practice(sitting: Sitting, args: argparse.Namespace) -> argparse.Namespace:
-    """The same, to learn from the file of both. UserError if the reader may not say "no answer", as some ask for."""
-    if not load_settings(args.reader, args.set_reader).task.no_answer:
-        raise UserError(f"--practice has questions without an answer; {args.reader} needs task.no_answer=true")
+    """The same, to learn from the file of both."""
     out = args.work / "questions.json.xz"
     heed(out, args.train, args.practice)
     if not out.exists():
@@ -324,6 +324,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--pieces", type=Path, help="leave the newest weights here, in pieces")
     parser.add_argument("--join", type=Path, nargs=2, metavar=("DIR", "OUT"), help="put pieces together, and no more")
     args = parser.parse_args(words)
+    if args.practice < 0:
+        parser.error("--practice must be 0 or more")
     if not args.join and not (args.texts and args.train and args.dev):
         parser.error("TEXT, --train and --dev are needed")
     try:

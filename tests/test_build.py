@@ -323,7 +323,8 @@ def test_practice_is_mixed_with_the_questions_once(tmp_path, monkeypatch):
         with pytest.raises(UserError, match="reader was made by"):
             build.build(Namespace(**args | other))
     with pytest.raises(UserError, match=r"--practice has .*; squad needs task\.no_answer=true"):
-        build.with_practice(build.Sitting(None), Namespace(**args | {"reader": "squad"}))
+        build.build(Namespace(**args | {"reader": "squad", "work": tmp_path / "other"}))
+    assert not (tmp_path / "other").exists(), "found out before the hours of pre-training"
 
 
 def test_a_sitting_ends_with_the_encoder_so_that_it_can_be_brought_over(tmp_path, monkeypatch):
