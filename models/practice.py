@@ -103,9 +103,10 @@ def read_texts(path: Path) -> list[Text]:
 def _check(text: Text) -> None:
     text.content = text.content.strip("\n")
     wordings = "".join(wording for found, _ in text.questions for wording in found)
+    known = text.facts
     named = {kind + number for kind, number, _ in _FACT.findall(text.content + wordings)}
     for name in sorted(named | {fact for _, fact in text.questions if fact}):
-        if name not in text.facts:
+        if name not in known:
             raise UserError(f"{text.where}: {{{name}}} has no value in this text")
         if not re.fullmatch(rf"(?:{TYPES})\d+", name):
             raise UserError(f"{text.where}: {{{name}}} is of none of the types {TYPES.replace('|', ', ')}")
