@@ -12,7 +12,7 @@ show them to the reader (``reading/prose.py``). FILE has SQuAD's layout, those o
     ? How much must we pay? / What does the outing cost? => money1
     ? How many teachers go along? =>
 
-What is swapped may be odd: "the 21th", "my brother Aoife".
+What is swapped may be odd: "my brother Aoife".
 """
 
 import argparse
@@ -55,6 +55,7 @@ _ALIKE = (  # words that may stand for one another
 )
 _LIKE = {word: line.split() for line in _ALIKE for word in line.split()}
 _TITLE = re.compile(r"(?:Mrs|Mr|Ms|Miss|Dr|Prof|Professor|Sister|Captain|Aunt|Uncle|Councillor)\b")
+_ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)\b")
 _MARKDOWN = re.compile(r"^#{1,6} |\*\*|`", re.MULTILINE)
 
 
@@ -143,7 +144,8 @@ class Changer:
             return value
         if kind in DRAWN:
             return self._rng.choice(self._values[_group(name, value)])
-        return re.sub(r"[A-Za-z]+", self._code if kind == "code" else self._word, re.sub(r"\d+", self._digits, value))
+        new = re.sub(r"[A-Za-z]+", self._code if kind == "code" else self._word, re.sub(r"\d+", self._digits, value))
+        return _ORDINAL.sub(lambda match: _ordinal(int(match[1])), new)
 
     def _digits(self, match: re.Match[str]) -> str:
         """Another number, mostly of as many digits: a year for a year, minutes below sixty, a day for a small one."""
@@ -153,8 +155,10 @@ class Changer:
             return str(self._rng.randint(1960, 2029))
         if re.search(r"\d[:.]$", before) and len(old) == 2:
             return self._rng.choice(("00", "05", "10", "15", "20", "25", "30", "40", "45", "50", "55"))
-        if len(old) <= 2 and re.match(r"[:.]\d\d(?!\d)|\s?[ap]\.?m\b", behind):
-            return f"{self._rng.randint(1, 12) if int(old) <= 12 else self._rng.randint(13, 23):0{len(old)}}"
+        is_amount = re.search(r"[£$€₹]\s?$", before)
+        if len(old) <= 2 and not is_amount and re.match(r"[:.]\d\d(?!\d)|\s?(?:[ap]\.?m\b|o['’]clock)", behind):
+            width = len(old) if old[0] == "0" or behind[0] == ":" else 1
+            return f"{self._rng.randint(1, 12) if int(old) <= 12 else self._rng.randint(13, 23):0{width}}"
         if old[0] == "0":
             return "0" + "".join(self._rng.choice("123456789") for _ in old[1:])
         if len(old) == 2 and old <= "31":
@@ -171,6 +175,12 @@ class Changer:
         """Other capitals, as many; anything else as it is."""
         old = match.group()
         return "".join(self._rng.choice("ABCDEFGHJKLMNPRSTUVWXZ") for _ in old) if old.isupper() else old
+
+
+def _ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, 11th."""
+    ending = "th" if 10 < number % 100 < 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def _type(name: str) -> str:

@@ -77,6 +77,20 @@ def test_facts_become_others_of_their_type(practice, texts):
     assert len({values["date1"] for values in found}) > 150
 
 
+def test_ordinals_and_hours_are_sound(practice, tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("=== x\n{date1:the 15th} {date2:3rd May} {time1:8 o'clock} {time2:11 o’clock}\n? When? => date1\n")
+    texts = practice.read_texts(path)
+    changer = practice.Changer(texts, random.Random(0))
+    found = [changer.change(texts[0]) for _ in range(300)]
+    days = {values["date1"] for values in found}
+    assert {"the 11th", "the 12th", "the 13th", "the 21st", "the 22nd", "the 23rd", "the 24th"} <= days
+    assert days <= {f"the {day}th" for day in (*range(10, 21), *range(24, 29))} | {"the 21st", "the 22nd", "the 23rd"}
+    assert {values["date2"].split()[0] for values in found} <= {"1st", "2nd", "3rd", *(f"{n}th" for n in range(4, 10))}
+    for name, ending in (("time1", " o'clock"), ("time2", " o’clock")):
+        assert {values[name] for values in found} == {f"{hour}{ending}" for hour in range(1, 13)}
+
+
 def test_no_two_facts_of_a_type_become_the_same(practice, tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("=== x\n{number1:two} {number2:six} {name1:Ann} {name2:Bob}\n? a => name1\n=== y\n{name1:Cid}\n")
