@@ -13,7 +13,9 @@ On SQuAD-like dev files (``$DOKKAI_DATA/squad``):
 - twenty answers as they came: questions of 2.0 drawn by a fixed seed;
 - with ``--examples``, of ``examples/dev.json`` and ``examples/train.json`` in their place: the same figures as of 2.0,
   and the first question about each passage with its answer; the same if it never refuses, and with threshold and
-  temperatures from the other file; and F1 by a threshold alone from a few passages of it, drawn twenty times.
+  temperatures from the other file; and F1 by a threshold alone from a few passages of it, drawn twenty times;
+- with ``--questions FILE``, of a file of your own in SQuAD's layout: the same figures as of 2.0, and if it never
+  refuses, by the kind of answer too.
 
 Kinds of answer go by simple rules, in this order. Of fewer than seven words: ``date`` has a month, a weekday, what
 looks like a year (1000 to 2099), a century, BC or AD. Of fewer than five: ``number`` has a digit or a word for a
@@ -74,6 +76,11 @@ def kind_of_answer(question: str, answer: str) -> str:
     if is_capitalized:
         return "name"
     return "clause" if len(words) >= _CLAUSE_WORDS else "phrase"
+
+
+def by_kind(item: Any) -> str:
+    """The kind of the first right answer of a question."""
+    return kind_of_answer(item.question, item.answers[0].text)
 
 
 def question_word(question: str) -> str:
@@ -199,6 +206,16 @@ def tuned_on(reader: Any, task: Any, file: Path) -> dict[str, Any]:
     }
 
 
+def of_file(reader: Any, task: Any, file: Path) -> dict[str, Any]:
+    """A file of questions some of which have no answer: with the model's own threshold, and without."""
+    read = predicted(reader, task, file)
+    run = may_refuse(task, file, read, drawn)
+    answering = task.with_threshold(math.inf)
+    run["never refusing"] = decided_by(answering, read)
+    questions, predictions = zip(*(pair for pair in zip(*read, strict=True) if pair[0].answers), strict=True)
+    return run | {"by": {"kind": by(questions, answering.decide(predictions), by_kind)}}
+
+
 def of_examples(reader: Any, task: Any, files: Sequence[Path]) -> list[dict[str, Any]]:
     """Two files of another kind of text: with the model's own threshold, without, and with one from the other file."""
     found = [predicted(reader, task, file) for file in files]
@@ -308,7 +325,7 @@ def must_answer(reader: Any, task: Any, file: Path) -> dict[str, Any]:
     questions, predictions = predicted(reader, task, file)
     predictions = task.with_threshold(math.inf).decide(predictions)
     groups = {
-        "kind": lambda q: kind_of_answer(q.question, q.answers[0].text),
+        "kind": by_kind,
         "question word": lambda q: question_word(q.question),
         "words of the passage": lambda q: length_of_passage(q.context),
     }
@@ -320,20 +337,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a model directory, or the name of one that ships")
     parser.add_argument("--name", required=True, help="of the result file")
-    parser.add_argument("--examples", action="store_true", help="the passages of the examples, and no other file")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--examples", action="store_true", help="the passages of the examples, and no other file")
+    only.add_argument("--questions", type=Path, metavar="FILE", help="this file, and no other")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DOKKAI_DATA", ".")))
     args = parser.parse_args()
     reader, task = reader_of(parser, args.model)
     if args.examples:
         files = [ROOT / "examples" / name for name in ("dev.json", "train.json")]
         runs = of_examples(reader, task, files)
+    elif args.questions:
+        runs = [of_file(reader, task, args.questions)]
     else:
         runs = [must_answer(reader, task, args.data / "squad" / "dev-v1.1.json.xz")]
         if task.settings.no_answer:
             runs.append(tuned_on(reader, task, args.data / "squad" / "dev-v2.0.json.xz"))
     write_result(
         f"reading-{args.name}",
-        f"python benchmarks/reading.py {args.model} --name {args.name}" + " --examples" * args.examples,
+        f"python benchmarks/reading.py {args.model} --name {args.name}"
+        + " --examples" * args.examples
+        + (f" --questions {args.questions.name}" if args.questions else ""),
         runs,
         versions=versions("dokkai", "torch"),
     )

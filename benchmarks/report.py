@@ -3,6 +3,7 @@
 A table stands between <!-- table NAME --> and <!-- end -->; a test checks that the pages are what this would write.
 """
 
+import functools
 import json
 import re
 import statistics
@@ -420,10 +421,12 @@ def follow_ups(result: dict) -> str:
     return table(["from the one before", "pairs", "handicap", "F1", "with an answer", "without one"], rows)
 
 
-def everyday(result: dict) -> str:
-    """Ordinary questions, by the threshold for "no answer"."""
+def everyday(result: dict, is_brief: bool = False) -> str:
+    """Ordinary questions, by the threshold for "no answer"; briefly by that which ships, and none, alone."""
     rows = []
     for run in result["runs"]:
+        if is_brief and not (run["is_own"] or run["threshold"] is None):
+            continue
         name = (
             "never refusing"
             if run["threshold"] is None
@@ -533,14 +536,28 @@ def reading_confidence(result: dict) -> str:
 
 def reading_examples(result: dict) -> str:
     """The passages of the examples: scores and refusals of each file."""
-    rows = []
-    for run in result["runs"]:
-        for name, key in _PARTS:
-            scores = run["scores"]
-            cells = [f"{scores[f'{key}total']:,.0f}", *(f"{scores[f'{key}{kind}']:.1f}" for kind in ("exact", "f1"))]
-            share = {"NoAns_": "caught", "HasAns_": "falsely_refused"}.get(key)
-            rows.append([run["file"], name, *cells, f"{run['refused'][share]:.1f} %" if share else ""])
+    rows = [[run["file"], *row] for run in result["runs"] for row in _parts(run)]
     return table(["file", "", "questions", "EM", "F1", "refused"], rows)
+
+
+def reading_file(result: dict) -> str:
+    """A file of questions: scores and refusals, and what the reader is worth where it must answer."""
+    (run,) = result["runs"]
+    answering = run["never refusing"]["scores"]
+    cells = [f"{answering[f'HasAns_{kind}']:.1f}" for kind in ("exact", "f1")]
+    row = ["those with an answer, never refusing", f"{answering['HasAns_total']:,.0f}", *cells, ""]
+    return table(["", "questions", "EM", "F1", "refused"], [*_parts(run), row])
+
+
+def _parts(run: dict) -> list[list[str]]:
+    """All questions, those with and those without an answer: number, EM, F1, share refused."""
+    rows = []
+    for name, key in _PARTS:
+        scores = run["scores"]
+        cells = [f"{scores[f'{key}total']:,.0f}", *(f"{scores[f'{key}{kind}']:.1f}" for kind in ("exact", "f1"))]
+        share = {"NoAns_": "caught", "HasAns_": "falsely_refused"}.get(key)
+        rows.append([name, *cells, f"{run['refused'][share]:.1f} %" if share else ""])
+    return rows
 
 
 def reading_thresholds(result: dict) -> str:
@@ -633,7 +650,9 @@ def render(name: str) -> str:
         "confidence": reading_confidence,
         "answers": reading_answers,
         "examples": reading_examples,
+        "file": reading_file,
         "everyday": everyday,
+        "everyday_brief": functools.partial(everyday, is_brief=True),
         "thresholds": reading_thresholds,
         "few": reading_few,
         "tenths": reading_tenths,

@@ -1,11 +1,11 @@
-"""Questions about texts of everyday life, beside those of a file: python models/practice.py QUESTIONS --out FILE
+"""Questions about texts of everyday life, beside those of a file: python models/practice.py [QUESTIONS] --out FILE
 
 A reader that has learned from Wikipedia alone refuses most questions about letters, lists, leaflets and chats. The
 texts of ``models/practice``, all invented, hold facts in braces, ``{money1:£13.50}``, and questions about them, some
 without an answer. Of each text so many variants are made (``--variants``): the facts become others of their type, and
 each question is asked in one of its wordings. One in five of those with an answer is asked of the text without the
 sentence that answers it, one text in five has half of another beside it, and most are shown as ``dokkai ask`` would
-show them to the reader (``reading/prose.py``). FILE has SQuAD's layout, those of QUESTIONS first.
+show them to the reader (``reading/prose.py``). FILE has SQuAD's layout and begins with QUESTIONS, if given.
 
     === the kind of text
     The trip costs {money1:£11.50}; kindly pay by {date1:24 March}.
@@ -276,7 +276,9 @@ def squad_paragraphs(questions: Sequence[Question]) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("questions", metavar="QUESTIONS", help="in SQuAD's layout, or a table with the usual columns")
+    parser.add_argument(
+        "questions", nargs="?", metavar="QUESTIONS", help="in SQuAD's layout, or a table with the usual columns"
+    )
     parser.add_argument("--texts", type=Path, default=TEXTS, help="folder of texts (models/practice)")
     parser.add_argument("--variants", type=int, default=3, help="of each text (3)")
     parser.add_argument("--seed", type=int, default=0)
@@ -296,7 +298,7 @@ def write(args: argparse.Namespace) -> None:
     if not files:
         raise UserError(f"{args.texts}: no .txt in it")
     texts = [text for file in files for text in read_texts(file)]
-    before = squad_paragraphs(read_squad(args.questions))
+    before = squad_paragraphs(read_squad(args.questions)) if args.questions else []
     practice = list(paragraphs(texts, args.variants, args.seed))
     content = {"version": "2.0", "data": [{"title": "", "paragraphs": part} for part in (before, practice)]}
     with replacing(args.out) as out, lzma.open(out, "wt", encoding="utf-8", preset=1) as file:

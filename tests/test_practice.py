@@ -177,6 +177,17 @@ def test_the_file_holds_both_and_can_be_learned_from(practice, tmp_path):
         assert json.load(file)["version"] == "2.0"
 
 
+def test_the_texts_that_no_reader_learns_from(practice, tmp_path):
+    unseen = ROOT / "benchmarks" / "unseen"
+    command = [sys.executable, SCRIPT, "--texts", unseen, "--variants", "1", "--out", tmp_path / "unseen.json.xz"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    texts = [text for path in sorted(unseen.glob("*.txt")) for text in practice.read_texts(path)]
+    assert len(read_squad(tmp_path / "unseen.json.xz")) == sum(len(text.questions) for text in texts) > 500
+    learned = [text.content for path in practice.TEXTS.glob("*.txt") for text in practice.read_texts(path)]
+    assert not {text.content for text in texts} & set(learned)
+
+
 def test_questions_of_which_nothing_is_known(practice, tmp_path):
     path = tmp_path / "a.json"
     entry = {"title": "", "paragraphs": [{"context": "One.", "qas": [{"id": "7", "question": "Who?"}]}]}
