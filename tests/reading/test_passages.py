@@ -22,6 +22,12 @@ def test_short_paragraphs_are_joined_and_long_ones_stay():
     ]
 
 
+def test_a_small_text_stays_whole():
+    part = ("A sentence of a paragraph. " * 26).strip()
+    assert passages(f" {part}\n\n{part}\n") == [f"{part}\n\n{part}"] and 1000 < 2 * len(part) + 2 < 1500
+    assert passages(f"{part}\n\n{part}\n\n{part}") == [part, part, part]
+
+
 def test_a_long_paragraph_is_cut_behind_sentences():
     text = "Here is a sentence that somebody wrote down. " * 200
     found = passages(text)

@@ -127,6 +127,17 @@ def test_passages_that_fit_better_count():
     assert ask(reader(Ann=9.0, Cid=2.0), question, BOTH)[0].answer == "Ann"
 
 
+def test_a_passage_is_found_by_the_name_of_its_file():
+    texts = {"notes/roof_quote.txt": "They want 900.", "garage.txt": "They want 300.", "St. Ives.md": "They want 200."}
+    several = Collection([Document(name, text) for name, text in texts.items()])
+    for word, file in (("roof", "notes/roof_quote.txt"), ("garage", "garage.txt"), ("Ives", "St. Ives.md")):
+        assert several.best(f"What do they want for the {word}?")[0].document.name == file
+    first, *_ = several.best("What do they want for notes?")
+    assert first.rank_score == several.best("What do they want?")[0].rank_score, "a folder says nothing"
+    (alone,) = Collection([Document("roof.txt", "They want 900.")]).best("What is it for the roof?")
+    assert alone.rank_score == 0, "of one file all passages have the same name"
+
+
 def test_only_the_best_passages_are_read():
     planted = reader(Ann=1.0)
     ask(planted, "Who built the bridge?", BOTH, num_passages=1)

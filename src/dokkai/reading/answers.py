@@ -77,7 +77,10 @@ class Passage:
 
 
 class Collection:
-    """Documents cut into passages, which can be ranked; made once for any number of questions."""
+    """Documents cut into passages, which can be ranked; made once for any number of questions.
+
+    A passage of one of several documents is found by the words of its file's name too.
+    """
 
     def __init__(self, documents: Sequence[Document]) -> None:
         self._passages: list[tuple[Document, Span]] = []
@@ -85,7 +88,9 @@ class Collection:
             for document in documents:
                 self._passages += [(document, span) for span in cut_into_passages(document.text)]
                 progress.advance()
-        self._ranking = Ranking([document.text[start:end] for document, (start, end) in self._passages])
+        titles = [f"{document.title}\n" if len(documents) > 1 else "" for document, _ in self._passages]
+        texts = [document.text[start:end] for document, (start, end) in self._passages]
+        self._ranking = Ranking([title + text for title, text in zip(titles, texts, strict=True)])
 
     def __len__(self) -> int:
         """The number of passages."""

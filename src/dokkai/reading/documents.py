@@ -42,6 +42,13 @@ class Document:
     pages: Marks | None = None
 
     @property
+    def title(self) -> str:
+        """What the file is called, without folders and the endings of ``KINDS``."""
+        path = Path(self.name)
+        path = Path(path.stem) if path.suffix.lower() in COMPRESSED else path
+        return path.stem if path.suffix.lower() in KINDS else path.name
+
+    @property
     def is_markdown(self) -> bool:
         """By the name."""
         return _kind(self.name) == ".md"

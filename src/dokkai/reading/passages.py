@@ -13,16 +13,19 @@ BLANK = re.compile(r"\n[^\S\n]*\n\s*")
 _STOP = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？][”’)\]」』）]*\s*|\n\s*")
 _SIZE = 1000  # characters; the contexts of SQuAD have 735 in the mean
 _DENSE = 2.5  # a language without spaces says as much in so many times fewer
-_LONGEST = 1.5  # of a paragraph that stays whole, in passages
+_LONGEST = 1.5  # of a paragraph, or a text, that stays whole, in passages
 
 
 def cut_into_passages(text: str) -> list[Span]:
     """``[start, end)`` of the passages in order, without the white space around them.
 
     Blank lines part paragraphs. Short ones, such as a heading, are joined with the next as long as both fit; long ones
-    are cut behind a sentence or a line.
+    are cut behind a sentence or a line. A text that is hardly longer than a passage is one.
     """
     size = int(_SIZE / (_DENSE if share_without_spaces(text[:100_000]) > 0.5 else 1))
+    whole = stripped(text, 0, len(text))
+    if 0 < whole[1] - whole[0] <= _LONGEST * size:
+        return [whole]
     passages: list[Span] = []
     for part in _parts(text, size):
         start, end = stripped(text, *part)
