@@ -9,9 +9,10 @@ answer", by others, and if it never refuses.
 ten other kinds, written after that; whoever said what the texts of ``models/practice`` should be about had read it.
 ``third``: twelve texts that nobody looked at before the reader had practised; how many of the questions it practised on
 lose their answer was chosen after a first try on them. ``fourth`` and ``fifth``: twelve texts each, by two writers who
-knew nothing of reader, practice and the other sets; nobody looked at them before the last reader was measured, and
-nothing was chosen by them. The fourth was to be of kinds as different as can be, the fifth of what is looked up most
-often on the disks of homes and small offices.
+knew nothing of reader, practice and the other sets; nobody who worked on these looked at them before the last reader
+was measured, and nothing was chosen by them. That files are found by their names, and small ones read whole, was
+chosen on ``second`` and ``third``. The fourth was to be of kinds as different as can be, the fifth of what is looked
+up most often on the disks of homes and small offices.
 """
 
 import argparse

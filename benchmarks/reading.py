@@ -35,6 +35,8 @@ from typing import Any
 import numpy as np
 from measuring import ROOT, articles, versions, write_result
 
+from dokkai.errors import UserError
+
 _DATE = re.compile(
     r"\b(january|february|march|april|may|june|july|august|september|october|november|december|monday|tuesday|wednesday"
     r"|thursday|friday|saturday|sunday|1[0-9]{3}s?|20[0-9]{2}s?|century|centuries|bc|ad)\b",
@@ -209,6 +211,8 @@ def tuned_on(reader: Any, task: Any, file: Path) -> dict[str, Any]:
 def of_file(reader: Any, task: Any, file: Path) -> dict[str, Any]:
     """A file of questions some of which have no answer: with the model's own threshold, and without."""
     read = predicted(reader, task, file)
+    if len({item.is_impossible for item in read[0]}) < 2:
+        raise UserError(f"{file}: it needs questions with an answer and questions without one")
     run = may_refuse(task, file, read, drawn)
     answering = task.with_threshold(math.inf)
     run["never refusing"] = decided_by(answering, read)
@@ -339,7 +343,9 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="of the result file")
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--examples", action="store_true", help="the passages of the examples, and no other file")
-    only.add_argument("--questions", type=Path, metavar="FILE", help="this file, and no other")
+    only.add_argument(
+        "--questions", type=Path, metavar="FILE", help="this file, with and without answers, and no other"
+    )
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DOKKAI_DATA", ".")))
     args = parser.parse_args()
     reader, task = reader_of(parser, args.model)
@@ -347,7 +353,10 @@ def main() -> None:
         files = [ROOT / "examples" / name for name in ("dev.json", "train.json")]
         runs = of_examples(reader, task, files)
     elif args.questions:
-        runs = [of_file(reader, task, args.questions)]
+        try:
+            runs = [of_file(reader, task, args.questions)]
+        except UserError as error:
+            parser.error(str(error))
     else:
         runs = [must_answer(reader, task, args.data / "squad" / "dev-v1.1.json.xz")]
         if task.settings.no_answer:

@@ -102,7 +102,7 @@ def build(args: argparse.Namespace) -> None:
     """All steps that are not done yet."""
     sitting, work = Sitting(args.minutes), args.work
     tokenizer, data, encoder, reader = (work / name for name in ("vocab", "data", "encoder", "reader"))
-    practice = ["--practice", args.practice, digest_of_practice()] if vars(args).get("practice") else []
+    practice = ["--practice", args.practice, f"texts:{digest_of_practice()}"] if vars(args).get("practice") else []
     if practice and not load_settings(args.reader, args.set_reader).task.no_answer:
         raise UserError(f"--practice has questions without an answer; {args.reader} needs task.no_answer=true")
     init = ["--init", args.init] if args.init else []
@@ -148,14 +148,14 @@ def build(args: argparse.Namespace) -> None:
 def with_practice(sitting: Sitting, args: argparse.Namespace) -> argparse.Namespace:
     """The same, to learn from the file of both."""
     out = args.work / "questions.json.xz"
-    heed(out, args.train, args.practice, digest_of_practice())
+    heed(out, args.train, args.practice, f"texts:{digest_of_practice()}")
     if not out.exists():
         sitting.script("practice.py", args.train, "--out", out, "--variants", args.practice)
     return argparse.Namespace(**vars(args) | {"train": out})
 
 
 def digest_of_practice() -> str:
-    """Another one once the texts, or what is made of them, are others."""
+    """Another one once the texts, or ``practice.py``, are others."""
     files = [MODELS / "practice.py", *sorted((MODELS / "practice").glob("*.txt"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]
 

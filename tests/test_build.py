@@ -323,7 +323,9 @@ def test_practice_is_mixed_with_the_questions_once(tmp_path, monkeypatch):
         with pytest.raises(UserError, match="reader was made by"):
             build.build(Namespace(**args | other))
     monkeypatch.setattr(build, "digest_of_practice", lambda: "0123abcd")  # of other texts
-    with pytest.raises(UserError, match=r"reader was made by .*'--practice', '2', '[0-9a-f]{8}'.*, not .*'0123abcd'"):
+    with pytest.raises(
+        UserError, match=r"reader was made by .*'--practice', '2', 'texts:[0-9a-f]{8}'.*, not .*'texts:0123abcd'"
+    ):
         build.build(Namespace(**args))
     with pytest.raises(UserError, match=r"--practice has .*; squad needs task\.no_answer=true"):
         build.build(Namespace(**args | {"reader": "squad", "work": tmp_path / "other"}))

@@ -132,6 +132,8 @@ def test_a_passage_is_found_by_the_name_of_its_file():
     several = Collection([Document(name, text) for name, text in texts.items()])
     for word, file in (("roof", "notes/roof_quote.txt"), ("garage", "garage.txt"), ("Ives", "St. Ives.md")):
         assert several.best(f"What do they want for the {word}?")[0].document.name == file
+    piped = Collection([Document("standard input", "They want 900."), Document("rates.txt", "They want 300.")])
+    assert [found.rank_score for found in piped.best("What is the standard?")] == [0, 0], "that is no name of a file"
     first, *_ = several.best("What do they want for notes?")
     assert first.rank_score == several.best("What do they want?")[0].rank_score, "a folder says nothing"
     (alone,) = Collection([Document("roof.txt", "They want 900.")]).best("What is it for the roof?")

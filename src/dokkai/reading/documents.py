@@ -43,8 +43,8 @@ class Document:
 
     @property
     def title(self) -> str:
-        """What the file is called, without folders and the endings of ``KINDS``."""
-        path = Path(self.name)
+        """What the file is called, without folders and the endings of ``KINDS``; "" for standard input."""
+        path = Path("" if self.name == name_of("-") else self.name)
         path = Path(path.stem) if path.suffix.lower() in COMPRESSED else path
         return path.stem if path.suffix.lower() in KINDS else path.name
 
