@@ -210,9 +210,10 @@ def tuned_on(reader: Any, task: Any, file: Path) -> dict[str, Any]:
 
 def of_file(reader: Any, task: Any, file: Path) -> dict[str, Any]:
     """A file of questions some of which have no answer: with the model's own threshold, and without."""
-    read = predicted(reader, task, file)
-    if len({item.is_impossible for item in read[0]}) < 2:
+    asked = task.read(file)
+    if len({item.is_impossible for item in asked}) < 2:
         raise UserError(f"{file}: it needs questions with an answer and questions without one")
+    read = asked, reader.predict(asked)
     run = may_refuse(task, file, read, drawn)
     answering = task.with_threshold(math.inf)
     run["never refusing"] = decided_by(answering, read)

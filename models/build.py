@@ -125,7 +125,7 @@ def build(args: argparse.Namespace) -> None:
         sitting.verb("vocab", *args.texts, "--size", args.vocab_size, "--out", tokenizer)
     sitting.verb("prepare", *args.texts, "--tokenizer", args.init or tokenizer, "--out", data)  # refuses other texts
     if practice:
-        args = with_practice(sitting, args)
+        args = with_practice(sitting, args, practice)
     was_finished = is_finished(work / "paired" if args.pairs else encoder)
     if not is_finished(encoder):
         if args.pairs:  # a text that no pairs can be made of is better found out before the hours of pre-training
@@ -145,10 +145,10 @@ def build(args: argparse.Namespace) -> None:
     lay(sitting, reader, args.ship / "reader-en", args.dtype, dev=args.dev)
 
 
-def with_practice(sitting: Sitting, args: argparse.Namespace) -> argparse.Namespace:
-    """The same, to learn from the file of both."""
+def with_practice(sitting: Sitting, args: argparse.Namespace, practice: Sequence[object]) -> argparse.Namespace:
+    """The same, to learn from the file of both; ``practice`` is what it is made by, beside the questions."""
     out = args.work / "questions.json.xz"
-    heed(out, args.train, args.practice, f"texts:{digest_of_practice()}")
+    heed(out, args.train, *practice)
     if not out.exists():
         sitting.script("practice.py", args.train, "--out", out, "--variants", args.practice)
     return argparse.Namespace(**vars(args) | {"train": out})

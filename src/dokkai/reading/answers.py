@@ -84,13 +84,15 @@ class Collection:
 
     def __init__(self, documents: Sequence[Document]) -> None:
         self._passages: list[tuple[Document, Span]] = []
+        texts = []  # what each is found by
         with Progress("cutting documents into passages", len(documents), "documents") as progress:
             for document in documents:
-                self._passages += [(document, span) for span in cut_into_passages(document.text)]
+                title = f"{document.title}\n" if len(documents) > 1 else ""  # alone it tells no passage from another
+                spans = cut_into_passages(document.text)
+                self._passages += [(document, span) for span in spans]
+                texts += [title + document.text[start:end] for start, end in spans]
                 progress.advance()
-        titles = [f"{document.title}\n" if len(documents) > 1 else "" for document, _ in self._passages]
-        texts = [document.text[start:end] for document, (start, end) in self._passages]
-        self._ranking = Ranking([title + text for title, text in zip(titles, texts, strict=True)])
+        self._ranking = Ranking(texts)
 
     def __len__(self) -> int:
         """The number of passages."""

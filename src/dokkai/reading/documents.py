@@ -44,8 +44,9 @@ class Document:
     @property
     def title(self) -> str:
         """What the file is called, without folders and the endings of ``KINDS``; "" for standard input."""
-        path = Path("" if self.name == name_of("-") else self.name)
-        path = Path(path.stem) if path.suffix.lower() in COMPRESSED else path
+        if self.name == name_of("-"):
+            return ""
+        path = _unpacked(self.name)
         return path.stem if path.suffix.lower() in KINDS else path.name
 
     @property
@@ -132,8 +133,13 @@ def _files_in(folder: Path, others: Counter[str]) -> list[Path]:
 
 def _kind(name: str) -> str:
     """The ending that says what the file holds, in lower case."""
+    return _unpacked(name).suffix.lower()
+
+
+def _unpacked(name: str) -> Path:
+    """The name without the ending of a compressed file."""
     path = Path(name)
-    return (Path(path.stem) if path.suffix.lower() in COMPRESSED else path).suffix.lower()
+    return path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
 
 
 def _kind_of(path: str, head: bytes) -> str:
