@@ -121,6 +121,34 @@ def test_their_directory_opens_here(kind, pooling, tmp_path, exact):
     torch.testing.assert_close(read_tokens(found, batch), read_tokens(wanted, batch), rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("lengths", [(152, 97, 3), (201, 32, 160)])
+def test_long_sequences_are_seen_in_blocks_as_there(lengths, tmp_path, exact):
+    ours = our_model("ModernBertModel", 5, max_position_embeddings=256)
+    save_model(ours, tmp_path)
+    theirs = transformers.ModernBertModel.from_pretrained(tmp_path, attn_implementation="sdpa", local_files_only=True)
+    batch = padded_batch(5, lengths)
+    assert ours.encoder._sights(batch["input_ids"], batch["attention_mask"], None)[1].band is not None
+    found, wanted = run_ours(ours.double(), batch), run_theirs(theirs.double().eval(), batch)
+    torch.testing.assert_close(read_tokens(found, batch), read_tokens(wanted, batch), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_is_learned_from_blocks_is_the_same(precision, monkeypatch):
+    batch = padded_batch(6, (201, 32, 160))
+    wanted = None
+    for way in (encoder.band, lambda *_: None):
+        monkeypatch.setattr(encoder, "band", way)
+        model = our_model("ModernBertModel", 6, max_position_embeddings=256)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            states = model.encoder(batch["input_ids"], batch["token_type_ids"], batch["attention_mask"])
+        (read_tokens(states, batch) ** 2).sum().backward()
+        found = {name: parameter.grad for name, parameter in model.named_parameters()}
+        wanted = wanted or found
+        for name, gradient in found.items():
+            apart = (gradient - wanted[name]).norm() / wanted[name].norm()
+            assert apart < {"fp32": 1e-4, "bf16": 0.15}[precision], name
+
+
 def test_in_float32_it_is_as_near_as_their_own_two_ways(tmp_path):
     ours = our_model("ModernBertForMaskedLM", 3)
     save_model(ours, tmp_path)
@@ -155,6 +183,28 @@ def test_the_score_of_two_tokens_depends_on_their_distance_alone():
     for distance in range(5):
         diagonal = scores.diagonal(distance)
         torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_turning_and_its_way_back(dtype):
+    """Beside products with the matrix of each turn; the heads behind the first ``count`` stay."""
+    generator = torch.Generator().manual_seed(7)
+    x = torch.randn(2, 5, 6, 8, generator=generator).to(dtype)
+    gradient = torch.randn(x.shape, generator=generator).to(dtype)
+    cos, sin = encoder.rotations(torch.arange(5), 8, 100.0)
+    turns = torch.cat(
+        [torch.cat([cos.diag_embed(), -sin.diag_embed()], 2), torch.cat([sin.diag_embed(), cos.diag_embed()], 2)], 1
+    )
+    wanted, back = x.double().clone(), gradient.double().clone()
+    wanted[:, :, :4] = torch.einsum("lij,blhj->blhi", turns.double(), wanted[:, :, :4])
+    back[:, :, :4] = torch.einsum("lji,blhj->blhi", turns.double(), back[:, :, :4])
+    x.requires_grad_()
+    found = encoder.rotate(x, (cos, sin), 4)
+    found.backward(gradient)
+    limit = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-2}[dtype]
+    assert found.dtype == x.grad.dtype == dtype
+    torch.testing.assert_close(found.double(), wanted, rtol=limit, atol=limit)
+    torch.testing.assert_close(x.grad.double(), back, rtol=limit, atol=limit)
 
 
 def test_a_modern_encoder_has_no_biases_and_about_as_many_parameters():

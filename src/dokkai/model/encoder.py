@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F_
 
 from dokkai.errors import UserError
+from dokkai.model.band import Band, band
 from dokkai.model.config import ModelConfig
 from dokkai.model.dropout import Dropout, attention
 from dokkai.model.packing import Packing, can_pack, pack, pack_full
@@ -97,6 +98,8 @@ class Sight:
     """Set if attention goes by where each sequence begins in the row of all tokens; ``mask`` is None then."""
     distance: int | None = None
     """How far a token sees in such a row; None: to the ends of its sequence."""
+    band: Band | None = None
+    """Set if attention goes by blocks; ``mask`` says the same of all pairs."""
 
     def of(self, queries: int, keys: int) -> "Sight":
         """What the first so many tokens of each sequence see of the first so many; not in a packed row."""
@@ -124,8 +127,7 @@ class SelfAttention(nn.Module):
             return self._attend(*self._first_queries(x_D, sight, first), sight.of(first, x_D.shape[1]))
         qkv = self.qkv(x_D).unflatten(-1, (3, self.num_heads, D // self.num_heads))
         if sight.rotation is not None:
-            qk, v = qkv.flatten(-3, -2).split([2 * self.num_heads, self.num_heads], dim=-2)
-            qkv = torch.cat([rotate(qk, sight.rotation), v], dim=-2).view(qkv.shape)
+            qkv = rotate(qkv.flatten(-3, -2), sight.rotation, 2 * self.num_heads).view(qkv.shape)
         if sight.packing is not None:
             q_THK, k_THK, v_THK = qkv.unbind(-3)
             return self._output(sight.packing.attend(q_THK, k_THK, v_THK, sight.distance))
@@ -147,6 +149,8 @@ class SelfAttention(nn.Module):
 
     def _attend(self, q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, sight: Sight) -> Tensor:
         dropout_prob = self.dropout_prob if self.training else 0.0
+        if sight.band is not None and dropout_prob == 0:
+            return self._output(sight.band.attend(q_BHLK, k_BHLK, v_BHLK).transpose(1, 2))
         mask = sight.mask
         if self.distances is not None:
             mask = self.distances(q_BHLK, k_BHLK, mask)
@@ -303,9 +307,10 @@ class Encoder(nn.Module):
         if length > distance + 1 and packing is None:
             near_LL = neighbours(places, distance)
             near = near_LL[None, None] if mask is None else mask & near_LL
+        blocks = None if packing else band(length, distance, mask, input_ids.device)
         if packing is not None:
             places = packing.places
         return (
             Sight(mask, rotations(places, size, c.global_rope_theta), packing),
-            Sight(near, rotations(places, size, c.local_rope_theta), packing, distance),
+            Sight(near, rotations(places, size, c.local_rope_theta), packing, distance, blocks),
         )

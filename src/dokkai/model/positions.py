@@ -3,6 +3,9 @@
 B batch · L sequence length · H heads · K head size
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -49,11 +52,50 @@ def rotations(places_L: Tensor, head_size: int, theta: float) -> tuple[Tensor, T
     return angles.cos(), angles.sin()
 
 
-def rotate(x_LHK: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn pairs (i, i + K / 2) of every head of ``(..., L, H, K)`` by the angles of its place."""
+def rotate(x_LHK: Tensor, rotation: tuple[Tensor, Tensor], count: int | None = None) -> Tensor:
+    """Turn pairs (i, i + K / 2) of the first ``count`` heads of ``(..., L, H, K)`` by the angles of its place.
+
+    The heads behind them stay as they are; None: all of them turn.
+    """
+    count = x_LHK.shape[-2] if count is None else count
+    if x_LHK.device.type == "cpu" and not torch.compiler.is_compiling():
+        return _turn(x_LHK, *rotation, count)
     cos, sin = (part[:, None] for part in rotation)
-    first, second = x_LHK.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x_LHK.dtype)
+    turning_LHK, others_LHK = x_LHK[..., :count, :], x_LHK[..., count:, :]
+    first, second = turning_LHK.chunk(2, dim=-1)
+    turned_LHK = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x_LHK.dtype)
+    return torch.cat([turned_LHK, others_LHK], dim=-2) if others_LHK.shape[-2] else turned_LHK
+
+
+class _Rotation(torch.autograd.Function):
+    """For where nothing fuses the steps. The way back is to turn the other way, so nothing of the way there is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x_LHK: Tensor, cos: Tensor, sin: Tensor, count: int) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        ctx.count = count
+        return _turned(x_LHK, cos, sin, count)
+
+    @staticmethod
+    def backward(ctx: Any, grad_LHK: Tensor) -> tuple[Tensor, None, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _turned(grad_LHK, cos, -sin, ctx.count), None, None, None
+
+
+_turn: Callable[..., Tensor] = _Rotation.apply  # PyTorch gives it no types
+
+
+def _turned(x_LHK: Tensor, cos: Tensor, sin: Tensor, count: int) -> Tensor:
+    """In float32 or above: one copy, where PyTorch would make one for each product of bf16 and float32."""
+    half = x_LHK.shape[-1] // 2
+    values = x_LHK[..., :count, :].to(torch.promote_types(x_LHK.dtype, torch.float32))
+    turned = values * torch.cat([cos, cos], dim=-1)[:, None]
+    turned[..., :half].addcmul_(values[..., half:], sin[:, None], value=-1)
+    turned[..., half:].addcmul_(values[..., :half], sin[:, None])
+    out = torch.empty(x_LHK.shape, dtype=x_LHK.dtype)
+    out[..., :count, :] = turned
+    out[..., count:, :] = x_LHK[..., count:, :]
+    return out
 
 
 def neighbours(places_L: Tensor, distance: int) -> Tensor:
