@@ -268,8 +268,11 @@ def test_tags(name, tokenizer, tmp_path):
     assert (found[0].words, found[0].tags) == (["EU", "rejects"], ("B-ORG", "O"))
     labels = task.find_labels(found, path)
     assert labels[0] == "O" and len(labels) == (9 if name == "conll-2003" else 3)
-    features = create_task(load_settings(name).task, tokenizer, labels).encode(found, training=True)
+    task = create_task(load_settings(name).task, tokenizer, labels)
+    features = task.encode(found, training=False)
     assert (len(features[0].input_ids) == len(features[1].input_ids)) is (name == "conll-2003")  # the whole document
+    windows = task.encode(found, training=True)
+    assert [len(item.words) for item in windows] == ([3] if name == "conll-2003" else [2, 1])  # once for both sentences
 
 
 QUESTIONS = ["jsquad", "squad", "squad2", "my-questions", "paper-squad", "paper-squad2", "demo-questions", "reader-en"]
@@ -437,4 +440,8 @@ def test_whole_files(name, file, number, data, tokenizer):
     assert predicted == [(content_of(item), item.id) for item in examples]
     labels = task.find_labels(examples, file)
     trained = create_task(load_settings(name).task, tokenizer, labels)
-    assert len(trained.encode(examples[:200], training=True)) >= min(200, number)
+    features = trained.encode(examples[:200], training=True)
+    if getattr(trained.settings, "shared_windows", False):  # not a sequence for each example, but each word once
+        assert sum(len(item.words) for item in features) == sum(len(item.words) for item in examples[:200])
+    else:
+        assert len(features) >= min(200, number)

@@ -136,13 +136,15 @@ def test_long_sequences_are_seen_in_blocks_as_there(lengths, tmp_path, exact):
 def test_what_is_learned_from_blocks_is_the_same(precision, monkeypatch):
     batch = padded_batch(6, (201, 32, 160))
     wanted = None
-    for way in (encoder.band, lambda *_: None):
-        monkeypatch.setattr(encoder, "band", way)
+    for way in (encoder.make_band, lambda *_: None):
+        monkeypatch.setattr(encoder, "make_band", way)
         model = our_model("ModernBertModel", 6, max_position_embeddings=256)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             states = model.encoder(batch["input_ids"], batch["token_type_ids"], batch["attention_mask"])
         (read_tokens(states, batch) ** 2).sum().backward()
         found = {name: parameter.grad for name, parameter in model.named_parameters()}
+        band = model.encoder._sights(batch["input_ids"], batch["attention_mask"], None)[1].band
+        assert (band is None) is (wanted is not None)
         wanted = wanted or found
         for name, gradient in found.items():
             apart = (gradient - wanted[name]).norm() / wanted[name].norm()
@@ -186,8 +188,8 @@ def test_the_score_of_two_tokens_depends_on_their_distance_alone():
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_turning_and_its_way_back(dtype):
-    """Beside products with the matrix of each turn; the heads behind the first ``count`` stay."""
+def test_turning_and_its_way_back(dtype, monkeypatch):
+    """Beside products with the matrix of each turn, and the steps that a compiler fuses; other heads stay."""
     generator = torch.Generator().manual_seed(7)
     x = torch.randn(2, 5, 6, 8, generator=generator).to(dtype)
     gradient = torch.randn(x.shape, generator=generator).to(dtype)
@@ -203,6 +205,8 @@ def test_turning_and_its_way_back(dtype):
     found.backward(gradient)
     limit = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-2}[dtype]
     assert found.dtype == x.grad.dtype == dtype
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    torch.testing.assert_close(encoder.rotate(x, (cos, sin), 4), found, rtol=limit, atol=limit)
     torch.testing.assert_close(found.double(), wanted, rtol=limit, atol=limit)
     torch.testing.assert_close(x.grad.double(), back, rtol=limit, atol=limit)
 

@@ -1,5 +1,7 @@
 """Sentences as sequences: every word once, no piece lost, as much around as there is room for."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,6 +32,16 @@ def test_every_word_is_read_once_where_it_stands(lengths, room, stride, is_one_d
             first_ids = [window.ids[start] for start in window.starts]
             assert first_ids == [sentence.words[word][0] for word in window.words]
             assert window.ids == list(range(window.ids[0], window.ids[0] + len(window.ids))) if window.ids else True
+
+
+def test_a_long_document_takes_no_table_of_windows_by_words():
+    """Of 200,000 words: a table would have a billion places."""
+    tracemalloc.start()
+    (windows,) = sentence_windows([Pieces([[1]] * 200_000)], None, room=62, stride=32)
+    assert tracemalloc.get_traced_memory()[1] < 200e6
+    tracemalloc.stop()
+    assert [len(window.words) for window in windows[1:-1]] == [32] * (len(windows) - 2)
+    assert sum(len(window.words) for window in windows) == 200_000
 
 
 def test_windows_show_a_word_where_most_is_around_it():

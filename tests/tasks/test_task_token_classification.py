@@ -115,6 +115,31 @@ def test_the_document_is_read_but_not_scored(tokenizer):
     assert alone[1].input_ids.tolist() == [tokenizer.cls_id, *ids[1], tokenizer.sep_id]
 
 
+def test_windows_of_a_document_are_shared_in_training_alone(tokenizer, capsys):
+    """Whole documents, cut where they are longer than a window; each word is learned from once, with its own tag."""
+    examples = [tagged_text(sentence) for sentence in sentences()]
+    shared = create(tokenizer, document_context=True, shared_windows=True, max_length=40, stride=16)
+    features = shared.encode(examples, training=True)
+    assert capsys.readouterr().err == ""
+    joined = []
+    for number in dict.fromkeys(item.document for item in examples):
+        group = [item for item in examples if item.document == number]
+        joined.append(tagged(" ".join(i.text for i in group), " ".join(" ".join(i.tags) for i in group)))
+    alone = create(tokenizer, max_length=40, stride=16).encode(joined, training=True)
+    assert len(joined) < len(features) < len(examples)
+    for found, wanted in zip(features, alone, strict=True):
+        assert found.input_ids.tolist() == wanted.input_ids.tolist()
+        assert found.positions.tolist() == wanted.positions.tolist()
+        assert found.labels.tolist() == wanted.labels.tolist()
+    assert shared.counts(shared.collate(features, 40)) == {
+        "token_classification": sum(len(item.words) for item in examples)
+    }
+    each = create(tokenizer, document_context=True, max_length=40, stride=16)
+    for found, wanted in zip(shared.encode(examples, False), each.encode(examples, False), strict=True):
+        assert found.input_ids.tolist() == wanted.input_ids.tolist()
+        assert (found.example, found.words.tolist()) == (wanted.example, wanted.words.tolist())
+
+
 def test_records_to_predict_are_no_document(tokenizer):
     task = create(tokenizer, document_context=True)
     examples = [task.parse({"text": text}, i) for i, text in enumerate(["a bee", "an oak"])]
@@ -170,9 +195,11 @@ def test_errors(tokenizer):
         create(tokenizer).score([tagged("a bee")], [{"tags": ["O", "O"]}])
 
 
-@pytest.mark.parametrize("document_context", [False, True])
-def test_tiny_overfit(tokenizer, document_context):
-    task = create(tokenizer, max_length=24, stride=8, document_context=document_context)
+@pytest.mark.parametrize(
+    "settings", [{}, {"document_context": True}, {"document_context": True, "shared_windows": True}]
+)
+def test_tiny_overfit(tokenizer, settings):
+    task = create(tokenizer, max_length=24, stride=8, **settings)
     examples = [tagged_text(sentence) for sentence in sentences()]
     features = task.encode(examples, training=True)
     batch = task.collate(features, max(len(item.input_ids) for item in features))

@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _LEAST_BLOCK = 32
-_PAYS_FROM = 4  # times as long a sequence as what a block sees: below it the copies cost what they save
+_PAYS_FROM = 4  # times what a block sees: in shorter sequences the copies cost about what they save
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """How the blocks of a batch see their neighbourhood, made once for all layers of this kind."""
+    """How the blocks of a batch see their neighbourhood: once for all layers of this kind. Knows no dropout."""
 
     seen: Tensor
     """True where a query of a block may see a key, ``(B or 1, 1, N, S, W)``."""
@@ -48,7 +48,7 @@ class Band:
         return torch.cat([before, x_BHNSK, behind], dim=3)
 
 
-def band(length: int, distance: int, mask_B11L: Tensor | None, device: torch.device) -> Band | None:
+def make_band(length: int, distance: int, mask_B11L: Tensor | None, device: torch.device) -> Band | None:
     """For sequences of ``length`` tokens that see ``distance`` to either side; None where it does not pay.
 
     ``mask_B11L`` is True for tokens and False for padding. A GPU has kernels of its own, and a compiler fuses.
@@ -58,9 +58,9 @@ def band(length: int, distance: int, mask_B11L: Tensor | None, device: torch.dev
     if device.type != "cpu" or torch.compiler.is_compiling() or length < _PAYS_FROM * width or not distance:
         return None
     count = -(-length // block)
-    offsets_W = torch.arange(width) - distance
-    near_SW = (torch.arange(block)[:, None] - offsets_W).abs() <= distance
-    places_NW = torch.arange(count)[:, None] * block + offsets_W
+    offsets_W = torch.arange(width, device=device) - distance
+    near_SW = (torch.arange(block, device=device)[:, None] - offsets_W).abs() <= distance
+    places_NW = torch.arange(count, device=device)[:, None] * block + offsets_W
     seen = near_SW & ((places_NW >= 0) & (places_NW < length))[:, None]
     if mask_B11L is None:
         return Band(seen[None, None], distance)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F_
 
 from dokkai.errors import UserError
-from dokkai.model.band import Band, band
+from dokkai.model.band import Band, make_band
 from dokkai.model.config import ModelConfig
 from dokkai.model.dropout import Dropout, attention
 from dokkai.model.packing import Packing, can_pack, pack, pack_full
@@ -99,7 +99,7 @@ class Sight:
     distance: int | None = None
     """How far a token sees in such a row; None: to the ends of its sequence."""
     band: Band | None = None
-    """Set if attention goes by blocks; ``mask`` says the same of all pairs."""
+    """Set if attention goes by blocks; ``mask`` is then made only for layers that give the first tokens alone."""
 
     def of(self, queries: int, keys: int) -> "Sight":
         """What the first so many tokens of each sequence see of the first so many; not in a packed row."""
@@ -149,7 +149,7 @@ class SelfAttention(nn.Module):
 
     def _attend(self, q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, sight: Sight) -> Tensor:
         dropout_prob = self.dropout_prob if self.training else 0.0
-        if sight.band is not None and dropout_prob == 0:
+        if sight.band is not None:
             return self._output(sight.band.attend(q_BHLK, k_BHLK, v_BHLK).transpose(1, 2))
         mask = sight.mask
         if self.distances is not None:
@@ -267,7 +267,7 @@ class Encoder(nn.Module):
         packing = self._packing(input_ids, attention_mask)
         if packing is not None:
             x = packing.pack(x)
-        far, near = self._sights(input_ids, attention_mask, packing)
+        far, near = self._sights(input_ids, attention_mask, packing, first)
         counts = self._counts(input_ids.shape[1], first if packing is None else None)
         for layer, is_local, count in list(zip(self.layers, self._is_local, counts, strict=True))[begin:]:
             yield x, packing
@@ -295,7 +295,9 @@ class Encoder(nn.Module):
             return pack(attention_mask)
         return pack_full(input_ids) if any(self._is_local) else None
 
-    def _sights(self, input_ids: Tensor, attention_mask: Tensor | None, packing: Packing | None) -> tuple[Sight, Sight]:
+    def _sights(
+        self, input_ids: Tensor, attention_mask: Tensor | None, packing: Packing | None, first: int | None = None
+    ) -> tuple[Sight, Sight]:
         """Of layers that see everything, and of those that see their neighbourhood."""
         c, length = self.config, input_ids.shape[1]
         mask = None if attention_mask is None or packing else attention_mask[:, None, None, :].bool()
@@ -303,11 +305,12 @@ class Encoder(nn.Module):
             return Sight(mask, packing=packing), Sight(mask, packing=packing)
         size, distance = c.hidden_size // c.num_attention_heads, c.local_attention // 2
         places = torch.arange(length, device=input_ids.device)
-        near = mask
-        if length > distance + 1 and packing is None:
+        near, blocks = mask, None
+        if packing is None and not (self.training and c.attention_probs_dropout_prob):
+            blocks = make_band(length, distance, mask, input_ids.device)
+        if length > distance + 1 and packing is None and (blocks is None or first is not None):
             near_LL = neighbours(places, distance)
             near = near_LL[None, None] if mask is None else mask & near_LL
-        blocks = None if packing else band(length, distance, mask, input_ids.device)
         if packing is not None:
             places = packing.places
         return (

@@ -59,7 +59,7 @@ def rotate(x_LHK: Tensor, rotation: tuple[Tensor, Tensor], count: int | None = N
     """
     count = x_LHK.shape[-2] if count is None else count
     if x_LHK.device.type == "cpu" and not torch.compiler.is_compiling():
-        return _turn(x_LHK, *rotation, count)
+        return _rotate_on_cpu(x_LHK, *rotation, count)
     cos, sin = (part[:, None] for part in rotation)
     turning_LHK, others_LHK = x_LHK[..., :count, :], x_LHK[..., count:, :]
     first, second = turning_LHK.chunk(2, dim=-1)
@@ -74,25 +74,25 @@ class _Rotation(torch.autograd.Function):
     def forward(ctx: Any, x_LHK: Tensor, cos: Tensor, sin: Tensor, count: int) -> Tensor:
         ctx.save_for_backward(cos, sin)
         ctx.count = count
-        return _turned(x_LHK, cos, sin, count)
+        return _rotate_by(x_LHK, cos, sin, count)
 
     @staticmethod
     def backward(ctx: Any, grad_LHK: Tensor) -> tuple[Tensor, None, None, None]:
         cos, sin = ctx.saved_tensors
-        return _turned(grad_LHK, cos, -sin, ctx.count), None, None, None
+        return _rotate_by(grad_LHK, cos, -sin, ctx.count), None, None, None
 
 
-_turn: Callable[..., Tensor] = _Rotation.apply  # PyTorch gives it no types
+_rotate_on_cpu: Callable[..., Tensor] = _Rotation.apply  # PyTorch gives it no types
 
 
-def _turned(x_LHK: Tensor, cos: Tensor, sin: Tensor, count: int) -> Tensor:
-    """In float32 or above: one copy, where PyTorch would make one for each product of bf16 and float32."""
+def _rotate_by(x_LHK: Tensor, cos: Tensor, sin: Tensor, count: int) -> Tensor:
+    """In float32 or above: one copy of what turns, where PyTorch makes one for each product of bf16 and float32."""
     half = x_LHK.shape[-1] // 2
     values = x_LHK[..., :count, :].to(torch.promote_types(x_LHK.dtype, torch.float32))
     turned = values * torch.cat([cos, cos], dim=-1)[:, None]
     turned[..., :half].addcmul_(values[..., half:], sin[:, None], value=-1)
     turned[..., half:].addcmul_(values[..., :half], sin[:, None])
-    out = torch.empty(x_LHK.shape, dtype=x_LHK.dtype)
+    out = torch.empty(x_LHK.shape, dtype=x_LHK.dtype, device=x_LHK.device)
     out[..., :count, :] = turned
     out[..., count:, :] = x_LHK[..., count:, :]
     return out

@@ -193,6 +193,10 @@ class TokenClassificationSettings(Section):
     document_context: bool = Field(
         False, description="fill each sequence with the sentences around, as the paper; only its own are scored"
     )
+    shared_windows: bool = Field(
+        False,
+        description="train on each window of a document once, for all sentences in it; document_context must be on",
+    )
     metric: Literal["f1", "accuracy"] = Field(
         "f1", description="what says which of two models is better; f1: of whole entities, accuracy: of words"
     )

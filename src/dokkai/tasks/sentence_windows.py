@@ -82,18 +82,19 @@ def _cut(sentence: Pieces, room: int, stride: int) -> list[Window]:
     begins = [0]
     while begins[-1] + room < size:
         begins.append(begins[-1] + stride)
-    views = np.stack([_views(sentence.starts, begin, min(begin + room, size)) for begin in begins])
-    owner = views.argmax(axis=0)
+    starts = sentence.starts
+    shown = [np.searchsorted(starts, (begin, begin + room)) for begin in begins]  # few of many: a document may be long
+    owner, best = np.zeros(len(starts), dtype=np.int64), np.full(len(starts), -1)
+    for number, (begin, (low, high)) in enumerate(zip(begins, shown, strict=True)):
+        inside, end = starts[low:high], min(begin + room, size)
+        view = np.minimum(inside - begin, end - 1 - inside)  # how many pieces are around a word on its poorer side
+        is_better = view > best[low:high]
+        owner[low:high][is_better] = number
+        best[low:high][is_better] = view[is_better]
     windows = []
-    for number, begin in enumerate(begins):
-        words = np.flatnonzero(owner == number)
+    for number, (begin, (low, high)) in enumerate(zip(begins, shown, strict=True)):
+        words = low + np.flatnonzero(owner[low:high] == number)
         if not len(words):
             continue
-        windows.append(Window(sentence.ids[begin : begin + room], words, sentence.starts[words] - begin))
+        windows.append(Window(sentence.ids[begin : begin + room], words, starts[words] - begin))
     return windows
-
-
-def _views(starts: np.ndarray, begin: int, end: int) -> np.ndarray:
-    """For each word how many pieces a window shows on its poorer side; -1 where it does not show the word."""
-    view = np.minimum(starts - begin, end - 1 - starts)
-    return np.where(view < 0, -1, view)

@@ -8,6 +8,7 @@ B batch · L sequence length · W words read in a sequence · Y labels
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -122,20 +123,24 @@ class TokenClassification:
     def encode(self, examples: Sequence[TaggedText], training: bool) -> list[TagFeatures]:
         """All sequences of all sentences, in order; how many sentences need several is said.
 
+        To train on with ``shared_windows`` those of whole documents; ``example`` is then the number of the document.
         UserError if there are no tags to train on.
         """
         if training and any(item.tags is None for item in examples):
             raise UserError("sentences without tags to train on; each word needs one")
         s = self.settings
+        is_shared = training and s.document_context and s.shared_windows
+        if is_shared:
+            examples = _join(examples)
+        documents = [item.document for item in examples] if s.document_context and not is_shared else None
         features, num_long = [], 0
         pieces = self._pieces(examples)
-        documents = [item.document for item in examples] if s.document_context else None
         for number, windows in enumerate(sentence_windows(pieces, documents, s.max_length - 2, s.stride)):
             num_long += len(windows) > 1
             tags = examples[number].tags
             known = None if tags is None else np.array([self._numbers[tag] for tag in tags], dtype=np.int64)
             features += [self._features(window, number, known) for window in windows]
-        if num_long:
+        if num_long and not is_shared:
             say(f"{num_long} of {len(examples)} sentences are longer than {s.max_length} tokens: read in windows")
         return features
 
@@ -235,6 +240,19 @@ class TokenClassification:
         if any(item.tags is None for item in examples):
             raise UserError("the sentences have no tags, so there is nothing to compare with")
         return tag_scores([item.tags or () for item in examples], [item["tags"] for item in predictions])
+
+
+def _join(examples: Sequence[TaggedText]) -> list[TaggedText]:
+    """Each document as one text."""
+    found: list[TaggedText] = []
+    for _, group in groupby(examples, key=lambda item: item.document):
+        words: list[str] = []
+        tags: list[str] = []
+        for item in group:
+            words += item.words
+            tags += item.tags or ()
+        found.append(tagged_text(Sentence(tuple(words), tuple(tags), "", "", len(found))))
+    return found
 
 
 def tagged_text(sentence: Sentence) -> TaggedText:
