@@ -18,13 +18,13 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize(
     ("length", "distance", "is_padded"),
     [
-        (152, 3, True),
-        (192, 8, False),
-        (193, 8, True),
-        (256, 1, True),
-        (384, 32, False),
-        (400, 33, True),
-        (800, 64, True),
+        (304, 3, True),
+        (384, 8, False),
+        (385, 8, True),
+        (280, 1, True),
+        (768, 32, False),
+        (800, 33, True),
+        (1536, 64, True),
     ],
 )
 def test_beside_a_mask(length, distance, is_padded):
@@ -42,24 +42,24 @@ def test_beside_a_mask(length, distance, is_padded):
 
 
 def test_where_it_does_not_pay(monkeypatch):
-    assert make_band(192, 8, None, CPU) is not None
-    assert make_band(191, 8, None, CPU) is None
-    assert make_band(512, 64, None, CPU) is None
+    assert make_band(384, 8, None, CPU) is not None
+    assert make_band(383, 8, None, CPU) is None
+    assert make_band(1535, 64, None, CPU) is None
     assert make_band(512, 0, None, CPU) is None
     assert make_band(512, 8, None, torch.device("meta")) is None
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    assert make_band(192, 8, None, CPU) is None
+    assert make_band(384, 8, None, CPU) is None
 
 
 def modern(**changes):
     config = {"model_type": "modernbert", "position_embedding_type": "rotary", "num_hidden_layers": 5}
-    config |= {"local_attention": 6, "max_position_embeddings": 256, "hidden_dropout_prob": 0.0}
+    config |= {"local_attention": 6, "max_position_embeddings": 512, "hidden_dropout_prob": 0.0}
     return draw_wide(Model(tiny_config(**config, attention_probs_dropout_prob=0.0, **changes)), 1).double()
 
 
 def test_the_first_tokens_alone(monkeypatch):
     """Layers that give few tokens have the mask, those below them the blocks."""
-    model, batch = modern(global_attn_every_n_layers=4), padded_batch(2, (201, 97))
+    model, batch = modern(global_attn_every_n_layers=4), padded_batch(2, (310, 97))
     inputs = (batch["input_ids"], batch["token_type_ids"], batch["attention_mask"])
     found, whole = model.encoder(*inputs, first=3), model.encoder(*inputs)
     monkeypatch.setattr(encoder, "make_band", lambda *_: None)
@@ -70,10 +70,10 @@ def test_the_first_tokens_alone(monkeypatch):
 
 
 def test_dropout_of_the_probabilities_is_kept():
-    model, batch = modern(), padded_batch(3, (201, 97))
+    model, batch = modern(), padded_batch(3, (310, 97))
     model.encoder.config = replace(model.encoder.config, attention_probs_dropout_prob=0.1)
     for is_training in (False, True):
         model.train(is_training)
         near = model.encoder._sights(batch["input_ids"], batch["attention_mask"], None)[1]
         assert (near.band is None) is is_training
-        assert near.mask.shape[-2] == (201 if is_training else 1)
+        assert near.mask.shape[-2] == (310 if is_training else 1)

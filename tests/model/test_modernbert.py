@@ -121,9 +121,9 @@ def test_their_directory_opens_here(kind, pooling, tmp_path, exact):
     torch.testing.assert_close(read_tokens(found, batch), read_tokens(wanted, batch), rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("lengths", [(152, 97, 3), (201, 32, 160)])
+@pytest.mark.parametrize("lengths", [(304, 97, 3), (401, 32, 160)])
 def test_long_sequences_are_seen_in_blocks_as_there(lengths, tmp_path, exact):
-    ours = our_model("ModernBertModel", 5, max_position_embeddings=256)
+    ours = our_model("ModernBertModel", 5, max_position_embeddings=512)
     save_model(ours, tmp_path)
     theirs = transformers.ModernBertModel.from_pretrained(tmp_path, attn_implementation="sdpa", local_files_only=True)
     batch = padded_batch(5, lengths)
@@ -134,11 +134,11 @@ def test_long_sequences_are_seen_in_blocks_as_there(lengths, tmp_path, exact):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_what_is_learned_from_blocks_is_the_same(precision, monkeypatch):
-    batch = padded_batch(6, (201, 32, 160))
+    batch = padded_batch(6, (401, 32, 160))
     wanted = None
     for way in (encoder.make_band, lambda *_: None):
         monkeypatch.setattr(encoder, "make_band", way)
-        model = our_model("ModernBertModel", 6, max_position_embeddings=256)
+        model = our_model("ModernBertModel", 6, max_position_embeddings=512)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             states = model.encoder(batch["input_ids"], batch["token_type_ids"], batch["attention_mask"])
         (read_tokens(states, batch) ** 2).sum().backward()
