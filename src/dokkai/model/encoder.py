@@ -148,9 +148,9 @@ class SelfAttention(nn.Module):
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
 
     def _attend(self, q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, sight: Sight) -> Tensor:
-        dropout_prob = self.dropout_prob if self.training else 0.0
         if sight.band is not None:
             return self._output(sight.band.attend(q_BHLK, k_BHLK, v_BHLK).transpose(1, 2))
+        dropout_prob = self.dropout_prob if self.training else 0.0
         mask = sight.mask
         if self.distances is not None:
             mask = self.distances(q_BHLK, k_BHLK, mask)
