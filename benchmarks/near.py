@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import torch
 from measuring import ROOT, alternate, versions, write_result
-from torch import Tensor
 
 from dokkai.model import encoder
 from dokkai.model.checkpoint import load_model
 from dokkai.model.device import autocast, choose_precision
+from dokkai.model.positions import rotate_by_steps
 from dokkai.training.memory import keep_freed_memory
 
 TOKENS, PASSES, CPU = 2048, 4, torch.device("cpu")
@@ -26,18 +26,10 @@ def _no_band(*_: object) -> None:
     return None
 
 
-def _steps(x_LHK: Tensor, rotation: tuple[Tensor, Tensor], count: int) -> Tensor:
-    cos, sin = (part[:, None] for part in rotation)
-    turning, others = x_LHK[..., :count, :], x_LHK[..., count:, :]
-    first, second = turning.chunk(2, dim=-1)
-    turned = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x_LHK.dtype)
-    return torch.cat([turned, others], dim=-2)
-
-
 SIDES: dict[str, tuple[Callable, Callable]] = {
     "dokkai": (encoder.make_band, encoder.rotate),
     "masked pairs": (_no_band, encoder.rotate),
-    "masked pairs, turned step by step": (_no_band, _steps),
+    "masked pairs, turned step by step": (_no_band, rotate_by_steps),
 }
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dokkai.model.dropout import plain_attention
+
 _LEAST_BLOCK = 32
 _PAYS_FROM = 8  # times what a block sees; at 4 the copies cost what they save (benchmarks/near.py)
 
@@ -24,14 +26,9 @@ class Band:
 
     def attend(self, q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor) -> Tensor:
         """As attention with a mask of the neighbourhood, to ``(B, H, L, K)``."""
-        length, size = q_BHLK.shape[2:]
-        q_BHNSK = self._blocks(q_BHLK * size**-0.5)
         k_BHNWK, v_BHNWK = self._surrounded(k_BHLK), self._surrounded(v_BHLK)
-        scores = q_BHNSK @ k_BHNWK.transpose(-1, -2)
-        least = torch.finfo(scores.dtype).min
-        bias = torch.zeros_like(self.seen, dtype=scores.dtype).masked_fill_(~self.seen, least)
-        y_BHNSK = (scores + bias).softmax(-1).to(v_BHNWK.dtype) @ v_BHNWK
-        return y_BHNSK.flatten(2, 3)[:, :, :length]
+        y_BHNSK = plain_attention(self._blocks(q_BHLK), k_BHNWK, v_BHNWK, self.seen, 0.0)
+        return y_BHNSK.flatten(2, 3)[:, :, : q_BHLK.shape[2]]
 
     def _blocks(self, x_BHLK: Tensor) -> Tensor:
         N, S = self.seen.shape[2:4]

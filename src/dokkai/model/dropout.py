@@ -59,6 +59,11 @@ def attention(q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, mask: Tensor | Non
     is_plain = q_BHLK.device.type == "cpu" and (prob > 0 or q_BHLK.dtype == torch.bfloat16)
     if not is_plain:
         return F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, mask, prob)
+    return plain_attention(q_BHLK, k_BHLK, v_BHLK, mask, prob)
+
+
+def plain_attention(q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, mask: Tensor | None, prob: float) -> Tensor:
+    """The same by two products and a softmax; more dimensions may stand before the last two."""
     scores_BHLL = (q_BHLK * q_BHLK.shape[-1] ** -0.5) @ k_BHLK.transpose(-1, -2)
     if mask is not None and mask.dtype == torch.bool:  # added, not filled in: a sum costs nothing on the way back
         least = torch.finfo(scores_BHLL.dtype).min

@@ -60,6 +60,11 @@ def rotate(x_LHK: Tensor, rotation: tuple[Tensor, Tensor], count: int | None = N
     count = x_LHK.shape[-2] if count is None else count
     if x_LHK.device.type == "cpu" and not torch.compiler.is_compiling():
         return _rotate_on_cpu(x_LHK, *rotation, count)
+    return rotate_by_steps(x_LHK, rotation, count)
+
+
+def rotate_by_steps(x_LHK: Tensor, rotation: tuple[Tensor, Tensor], count: int) -> Tensor:
+    """The same by PyTorch's own products and sums, which a compiler fuses."""
     cos, sin = (part[:, None] for part in rotation)
     turning_LHK, others_LHK = x_LHK[..., :count, :], x_LHK[..., count:, :]
     first, second = turning_LHK.chunk(2, dim=-1)
